@@ -131,7 +131,7 @@ export default {
     }
     const chooser = names.map((name) => html("button", { type: "button", "data-model": name, style: "display:grid;grid-template-columns:5rem 1fr 2.2rem;gap:6px;text-align:left;width:100%",
       onclick: () => { if (typed) typed.input.value = state.texts[name]; changed({ model: name }); } }));
-    const compared = html("div", { role: "group", "aria-label": "model, and what it says first", style: "display:grid;gap:4px;width:14.5rem;align-content:start" }, html("h4", {}, "What each says first"), chooser);
+    const compared = html("div", { role: "group", "aria-label": "model, and what it says first", style: "display:grid;gap:4px;width:14.5rem;align-content:start" }, html("strong", {}, "What each says first"), chooser);
     if (typed) controls.append(typed);
     stage.append(html("p", { class: "small soft" }, ask ? "Drag a thing, or its orange corner to resize it. Arrow keys move what is chosen."
       : "Drag the cat or the car to another dot, recolour the picture, choose a model for its bars. By keyboard: choose cat or car, then arrow keys in the picture move it. On this page, without a kernel, answers are saved for these places only: in Jupyter anything stands anywhere, at any size, and you ask what you like."),
