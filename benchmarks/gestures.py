@@ -228,7 +228,7 @@ KERNEL_GESTURES: dict[str, dict[str, Gesture]] = {
             explorer.get_by_label("another picture of").press("Enter"),
         ),
         "ask about it": drop("[data-picture='6']", "[data-place='4']"),
-        "another name": choose("name in example 1", "wug"),
+        "another name": choose("name in example 3", "wug"),
     },
     "scene": {
         "drag a thing": drag("[data-thing='0']", 30, 30),
