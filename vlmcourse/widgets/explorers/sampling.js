@@ -89,7 +89,7 @@ export default {
       await walk([...state.path, row.word]);
       return true;
     }
-    const stuck = () => { state.message = "What follows this branch is not saved on this page. Start again, or go back a word (arrow left); in Jupyter the model goes on."; return false; };
+    const stuck = () => { state.message = "What follows this branch is not saved on this page. Start again, or click another word; in Jupyter the model goes on."; return false; };
     async function walk(path) {
       Object.assign(state, { path, cursor: 0, message: "" });
       try { if (!over(path) && !(await fetched(path))) stuck(); } catch (error) { state.message = error.message; }
@@ -127,7 +127,7 @@ export default {
         if (taken && !shown.includes(taken)) shown[ROWS - 1] = taken;
         const hidden = rows.filter((row) => !shown.includes(row)), kept = rows.filter((row) => row.kept).length;
         found.push({ depth, last: depth === state.path.length, rest: `${hidden.length} others ${percent(hidden.reduce((sum, row) => sum + row.p, 0))}`, kept, total: rows.length, shownKept: shown.filter((row) => row.kept).length,
-          nodes: shown.map((row, index) => ({ word: row.word, show: percent(row.p), width: row.p, kind: row === taken ? "taken" : row.kept ? "kept" : "cut",
+          nodes: shown.map((row, index) => ({ word: row.word, show: row.p < 0.005 ? "<.01" : percent(row.p), width: row.p, kind: row === taken ? "taken" : row.kept ? "kept" : "cut",
             parent: found.at(-1)?.nodes.findIndex((one) => one.kind === "taken") ?? -1, path: [...path, row.word], cursor: depth === state.path.length && index === state.cursor })) });
       }
       return found;
