@@ -265,7 +265,7 @@ def test_a_tree_holds_the_model_s_probabilities_and_all_that_beam_search_reads()
     assert node["probabilities"] == pytest.approx(expected.topk(12).values.tolist(), abs=1e-5)
     assert sum(node["probabilities"]) + node["rest"] == pytest.approx(1, abs=1e-4)
     assert len(sampling.vocabulary()) == len(node["others"]) == len(expected)
-    levels = torch.tensor([sampling.LEVELS.index(one) for one in node["others"]])
+    levels = torch.tensor([sampling.ALPHABET.index(one) for one in node["others"]])
     assert torch.allclose(levels / 4, -expected.log(), atol=0.126)
     greedy = [tree[""]["words"][0]]
     while len(greedy) < 3:

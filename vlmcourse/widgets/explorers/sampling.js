@@ -2,7 +2,7 @@
 
 const DEPTH = 10, ROWS = 9, ROW = 27;
 // How likely each other word is: -ln of its probability in quarters, by the place of a character here.
-const LEVELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 const METHODS = [["hand", "by hand"], ["greedy", "greedy"], ["beam", "beam search"], ["nucleus", "nucleus"]];
 
 export default {
@@ -19,7 +19,7 @@ export default {
     // All words of a node, likeliest first, with the model's probabilities: [[word, probability], ...].
     function distribution(node) {
       if (!opened.has(node)) {
-        const near = new Set(node.words), others = vocabulary.flatMap((word, index) => (near.has(word) ? [] : [[word, Math.exp(-LEVELS.indexOf(node.others[index]) / 4)]]));
+        const near = new Set(node.words), others = vocabulary.flatMap((word, index) => (near.has(word) ? [] : [[word, Math.exp(-ALPHABET.indexOf(node.others[index]) / 4)]]));
         const mass = others.reduce((sum, [, value]) => sum + value, 0) || 1;
         others.forEach((one) => { one[1] *= node.rest / mass; });
         opened.set(node, [...node.words.map((word, index) => [word, node.probabilities[index]]), ...others.sort((one, other) => other[1] - one[1])]);

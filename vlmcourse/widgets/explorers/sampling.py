@@ -17,7 +17,7 @@ from vlmcourse.world import tokenizer
 PROMPTS = ("a picture of a cat", "question : what is this ? answer : a", "this is a")
 WORDS, MAX_BEAMS, BATCH = 12, 4, 64
 """Words saved exactly of each distribution (beam search needs two for each beam), most beams, texts in one pass."""
-LEVELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 """A character for each -ln(probability) in steps of a quarter: how `sampling.js` reads all other words."""
 
 
@@ -31,7 +31,7 @@ def vocabulary() -> list[str]:
 def continuations(model, prompt: str, paths: Sequence[Sequence[str]], **context) -> list[dict]:
     """For each path of words after a prompt, all of one length: the likeliest next words and what remains.
 
-    {"words", "probabilities": of these, "others": a character of LEVELS for each word of the vocabulary, "rest": the probability
+    {"words", "probabilities": of these, "others": a character of ALPHABET for each word of the vocabulary, "rest": the probability
     of all but "words" together}; ValueError for an unknown word
     """
     convert = tokenizer.world_tokenizer()
@@ -40,15 +40,15 @@ def continuations(model, prompt: str, paths: Sequence[Sequence[str]], **context)
     ids = torch.cat([start.expand(len(paths), -1), after.long()], dim=1)
     probabilities = model(ids, **context)[:, -1].float().softmax(-1)
     values, order = probabilities.topk(WORDS)
-    levels = (-4 * probabilities.log()).round().clamp(0, len(LEVELS) - 1).long().tolist()
+    quarters = (-4 * probabilities.log()).round().clamp(0, len(ALPHABET) - 1).long().tolist()
     return [
         {
             "words": convert.convert_ids_to_tokens(row.tolist()),
             "probabilities": [round(value, 5) for value in likely.tolist()],
-            "others": "".join(LEVELS[level] for level in every),
+            "others": "".join(ALPHABET[quarter] for quarter in of_words),
             "rest": round(max(0.0, 1 - likely.sum().item()), 5),
         }
-        for likely, row, every in zip(values, order, levels)
+        for likely, row, of_words in zip(values, order, quarters)
     ]
 
 
