@@ -70,7 +70,7 @@ def _beam_paths(model, prompt: str, max_new_tokens: int, **context) -> Iterable[
 
 
 def tree(
-    model, prompt: str, nodes: int = 220, max_new_tokens: int = 10, **context
+    model, prompt: str, nodes: int = 110, max_new_tokens: int = 10, **context
 ) -> dict[str, dict]:
     """{words after the prompt: their next words}: all that beam search needs, then the likeliest texts, `nodes` in all."""
     end = tokenizer.world_tokenizer().convert_ids_to_tokens([tokenizer.EOS])[0]
