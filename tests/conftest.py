@@ -13,7 +13,7 @@ import pytest
 import torch
 
 SLOW = Path(__file__).parent / "slow"
-# With VLMCOURSE_NO_SKIPS=1 (.ci/run) a session fails if it skips for any other reason: what isn't run isn't tested.
+# With VLMCOURSE_NO_SKIPS=1 a session fails if it skips for any other reason: what isn't run isn't tested.
 MAY_BE_SKIPPED = (
     r"needs (open-flamingo|flamingo-pytorch)",  # peers of the benchmarks, installed by make bench
     r"need cosmic-ray",  # a tool of developers
@@ -39,7 +39,7 @@ def unexpected(reasons, environment=os.environ):
 
 
 def pytest_sessionfinish(session, exitstatus):
-    """In CI: fail if something was skipped that should have run."""
+    """Where VLMCOURSE_NO_SKIPS is set: fail if something was skipped that should have run."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     is_worker = hasattr(session.config, "workerinput")
     if is_worker or reporter is None or not os.environ.get("VLMCOURSE_NO_SKIPS"):
