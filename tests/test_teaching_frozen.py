@@ -2,6 +2,7 @@
 
 import json
 from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,10 +19,12 @@ from teaching import (
     frozen_reference,
 )
 from teaching.frozen import EXERCISES
-from vlmcourse import recipes
+from vlmcourse import recipes, world
 from vlmcourse.parts import language
 from vlmcourse.recipes.frozen import caption_data
 from vlmcourse.training.scale import Scale
+from vlmcourse.world.pages import Episode
+from vlmcourse.world.scenes import SeededRandom
 
 SMOKE = Scale.of("smoke")
 
@@ -545,6 +548,16 @@ def on_a_copy_of_the_callers(loss_of, prefix):
     return x.grad.norm(dim=-1)
 
 
+def by_index(prompts):
+    """A swap by the index of each part."""
+    found = [list(parts) for parts in prompts]
+    for i, parts in enumerate(found):
+        places = [k for k, part in enumerate(parts) if not isinstance(part, str)]
+        for k in places[:-1]:
+            parts[k] = prompts[(i + 1) % len(prompts)][k]
+    return found
+
+
 def sentence_last(e, q, i, r):
     first, *parts = naming(e, q, i, r)
     return [*parts[:-2], first, *parts[-2:]] if i else [first, *parts]
@@ -567,6 +580,9 @@ MORE = {
     },
     "frozen.caption_mask": {
         "and padding is scored, too": masked_from(4),
+        "a text may have more slots": lambda i, t, e, p: (
+            (torch.arange(i.shape[1]) > 3) & (i != t) & (i != p) & (i != e)
+        ),
         "the loss does the shift": lambda *a: mask(*a).roll(-1, 1),
     },
     "frozen.caption_loss": {
@@ -612,6 +628,7 @@ MORE = {
     "frozen.swap_examples": {
         "query stands among": lambda p: swapped(p, lambda a, b, c: [*b[1:], a[-1]]),
         "the same picture": lambda p: swapped(p, lambda a, b, c: [*b[:1] * (len(b) - 1), a[-1]]),
+        "taken by their index": by_index,
         "no pictures any more": lambda p: swapped(
             p, lambda a, b, c: [*[None] * (len(b) - 1), a[-1]]
         ),
@@ -765,8 +782,10 @@ def test_the_player_redraws_and_explains_an_unknown_word(monkeypatch):
 def test_chance_is_marked_on_each_bar_and_sentences_follow_the_numbers():
     shown = frozen_lab.shares({"healthy": dict.fromkeys(frozen_lab.SCORES, 0.9)}, "right")
     (axes,) = shown.axes
-    marks = [line for line in axes.collections if line.get_label().startswith(("chance", "_again"))]
-    assert len(marks) == len(frozen_lab.SCORES) and "Marks: chance" in shown.description
+    marks = [
+        line for line in axes.collections if line.get_label().startswith(("needs no", "_again"))
+    ]
+    assert len(marks) == len(frozen_lab.SCORES) and "Marks: needs no picture" in shown.description
     text = frozen_figures.about_hull({0.0: 0.5, 0.5: 0.75, 1.0: 0.625}, 1.0)
     assert "at m = 0.5: 0.75" in text and "m = 1: 0.62" in text and "part of what" in text
     assert "most of what" in frozen_figures.about_hull({0.0: 0.5, 1.0: 0.9}, 1.0)
@@ -784,8 +803,33 @@ def test_the_row_finetuned_is_judged_by_whether_it_answers(monkeypatch):
     monkeypatch.setattr(frozen_comparison, "answers", lambda system: True)
     assert "still answers" in frozen_comparison.finetuned_sentence()
     assert frozen_comparison.remark("finetuned") == ""
-    assert "| **no evidence** | examples can't help" in frozen_comparison.claims_table()
-    monkeypatch.setattr(frozen_comparison, "in_words", lambda: (0.2, 0.6))
-    judged = frozen_comparison.claims_table()
-    assert "** | examples help" in judged and "**no evidence** | examples" not in judged
-    assert frozen_comparison.reason_for("shots").startswith("examples help")
+    (shots,) = [row for row in frozen_comparison.claims_table().splitlines() if "four ex" in row]
+    assert f"**within noise** | {frozen_comparison.REASONS['shots']}" in shots
+
+
+def test_one_seed_has_no_spread_and_new_names_stand_beside_the_papers():
+    claims = frozen_comparison.claims_table()
+    assert "(one seed)" in claims and "(Frozen: seed 0 only)" in claims
+    assert "four names, 8 examples" in claims and "Table 3" in claims
+    assert "4 shots" in frozen_comparison.table_2() and "1 shots" not in frozen_comparison.table_2()
+    assert "train-blind" in frozen_comparison.below_constant()
+    hatched = {bar.get_hatch() for bar in frozen_comparison.systems_figure().axes[0].patches}
+    assert hatched == {"", "////"}
+
+
+def test_backgrounds_alone_are_a_rule_and_mislead_where_only_wrong_names_share_them():
+    cat, dog = (
+        world.pages.single_thing(word, "train", SeededRandom(word)) for word in ("cat", "dog")
+    )
+    pink, blue = replace(cat, background="pink"), replace(dog, background="blue")
+
+    def asked(query, answer):
+        prompt = (pink, "this is a dax .", blue, "this is a wug .", query, "this is a")
+        return Episode(prompt, answer, ("dax", "wug"))
+
+    right = asked(replace(cat, background="pink"), "dax")
+    wrong = asked(replace(cat, background="blue"), "dax")
+    neither = asked(replace(cat, background="green"), "dax")
+    rates = [frozen_model.by_background([one]) for one in (right, wrong, neither)]
+    assert rates == [1.0, 0.0, 0.5]
+    assert frozen_model.misleading_backgrounds([right, wrong, neither]) == [wrong]

@@ -97,7 +97,7 @@ def system(model: Frozen, tokens: int) -> Diagram:
     add = diagram.box
     size = c.image_size
     add("pixels", "picture", f"pixels (1, 3, {size}, {size})", column=0, row=0, kind="data")
-    add("ids", "caption", f"ids (1, {tokens})", column=0, row=1, kind="data")
+    add("ids", "text with slots", f"ids (1, {tokens})", column=0, row=1, kind="data")
     add(
         "vision",
         "image encoder",
@@ -147,6 +147,7 @@ def system(model: Frozen, tokens: int) -> Diagram:
         diagram.arrow(source, target)
     diagram.arrow("loss", "lm", gradient=True)
     diagram.arrow("lm", "prefix", gradient=True)
+    diagram.arrow("prefix", "vision", gradient=True)
     return diagram
 
 
@@ -180,26 +181,29 @@ def watched(found: Mapping[str, Mapping[int, float]], chances: Mapping[str, floa
     for line in axes.lines[len(found) :]:
         line.set(color="0.35", linewidth=1.2)
     axes.set_ylim(-0.03, 1.05)
-    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2, frameon=False)
     return drawn
 
 
-def with_chance(drawn, chances: Mapping[str, Mapping[str, float]]):
-    """Lying bars of plots.bars with a mark of chance on each. chances: {group: {name: chance}}"""
+def with_chance(drawn, chances: Mapping[str, Mapping[str, float]], label: str = "chance"):
+    """Lying bars of plots.bars with a mark of chance, or of what else `label` says, on each. chances: {group: {name: chance}}"""
     (axes,) = drawn.axes
     names = list(dict.fromkeys(name for group in chances.values() for name in group))
-    wide, label = 0.8 / len(names), "chance"
+    wide, entry = 0.8 / len(names), label
     for row, group in enumerate(chances.values()):
         for position, name in enumerate(names):
             centre = row + (position - (len(names) - 1) / 2) * wide
             ends = centre - wide / 2, centre + wide / 2
-            axes.vlines(group[name], *ends, color="black", linewidth=2, label=label)
-            label = "_again"  # one entry in the legend
+            axes.vlines(group[name], *ends, color="black", linewidth=2, label=entry)
+            entry = "_again"  # one entry in the legend
+            for text in axes.texts:  # a number that a mark would cross stands behind it
+                if text.xy[1] == centre and 0 < group[name] - text.xy[0] < 0.15:
+                    text.xy = group[name], centre
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     words = ", ".join(
         f"{name} {chance:.2f}" for name, chance in next(iter(chances.values())).items()
     )
-    return describe(drawn, f"{drawn.description} Marks: chance, in the first group {words}.")
+    return describe(drawn, f"{drawn.description} Marks: {label}, in the first group {words}.")
 
 
 def about_hull(by_share: Mapping[float, float], in_words: float) -> str:

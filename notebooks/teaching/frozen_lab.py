@@ -83,11 +83,15 @@ def show(found: dict[str, dict[str, float]], names: tuple[str, ...], label: str)
 
 
 def shares(found: dict[str, dict[str, float]], label: str):
-    """Bars of SCORES of all runs, with marks of chance among all answers."""
+    """Bars of SCORES of all runs, with marks of what needs no picture: the most frequent answer, or chance among names."""
     groups = {id: {name: scores[name] for name in SCORES} for id, scores in found.items()}
-    chance = {name: 1 / len(asked(1)[0].choices) for name, asked in frozen_model.TESTS.items()}
+    asked = {name: questions(128) for name, questions in frozen_model.TESTS.items()}
+    marks = {
+        name: max(1 / len(episodes[0].choices), frozen_model.most_frequent(episodes))
+        for name, episodes in asked.items()
+    }
     drawn = plots.bars(groups, label, sideways=True, highest=1)
-    return with_chance(drawn, dict.fromkeys(groups, chance))
+    return with_chance(drawn, dict.fromkeys(groups, marks), "needs no picture")
 
 
 if __name__ == "__main__":

@@ -51,6 +51,10 @@ def at_fixed(start: int):
     return lambda i, s, e, p: (torch.arange(i.shape[1]) >= start) & (i != p) & (i != e)
 
 
+def at_fixed_without_slots(start: int):
+    return lambda i, s, e, p: at_fixed(start)(i, s, e, p) & (i != s)
+
+
 def from_position(start: int):
     return lambda i, *_: (torch.arange(i.shape[1]) >= start).expand(len(i), -1)
 
@@ -90,8 +94,9 @@ MASK_MISTAKES = {
         without=("word",)
     ),
     "the last full stop is not scored: it belongs to the caption.": with_also(without=("last",)),
-    "the caption is taken to begin at a fixed position: a text may have more slots or fewer.": tuple(
-        map(at_fixed, range(2, 7))
+    "the caption is taken to begin at a fixed position: a text may have more slots or fewer.": (
+        *map(at_fixed, range(2, 7)),
+        *map(at_fixed_without_slots, range(3, 7)),
     ),
     "the caption is taken to begin at a fixed position, and padding is scored, too.": tuple(
         map(from_position, range(2, 7))

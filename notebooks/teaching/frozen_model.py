@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -237,9 +238,35 @@ def chance_words(asked: Sequence[Episode]) -> str:
     (answer, most), *_ = occur.most_common()
     return (
         f"{1 / len(asked[0].choices):.2f} among all {len(asked[0].choices)} answers, "
-        f"{1 / len(occur):.2f} for who knows the {len(occur)} that occur here, "
-        f"{most / len(asked):.2f} for who always says '{answer}'"
+        f"{1 / len(occur):.2f} among the {len(occur)} asked here; always '{answer}' gets "
+        f"{most / len(asked):.2f}"
     )
+
+
+def _same_background(episode: Episode) -> dict[str, int]:
+    """How many examples of each name in a prompt of new names are on the query's background."""
+    (query,) = [part for part in episode.prompt if isinstance(part, world.Scene)][-1:]
+    found = dict.fromkeys(episode.choices, 0)
+    for picture, text in pairwise(episode.prompt):
+        if isinstance(picture, world.Scene) and str(text).endswith(" ."):  # 'this is a NAME .'
+            found[str(text).split()[-2]] += picture.background == query.background
+    return found
+
+
+def by_background(episodes: Sequence[Episode]) -> float:
+    """What backgrounds alone get right of new names: the name with most examples on the query's background; ties at random."""
+    right = 0.0
+    for episode in episodes:
+        found = _same_background(episode)
+        best = [name for name, count in found.items() if count == max(found.values())]
+        right += (episode.answer in best) / len(best)
+    return right / len(episodes)
+
+
+def misleading_backgrounds(episodes: Sequence[Episode]) -> list[Episode]:
+    """Those prompts of new names in which wrong names have examples on the query's background, and the right one has none."""
+    found = ((episode, _same_background(episode)) for episode in episodes)
+    return [one for one, same in found if any(same.values()) and not same[one.answer]]
 
 
 TESTS: dict[str, Callable[[int], list[Episode]]] = {

@@ -20,6 +20,7 @@ def swap_inputs(generator: torch.Generator) -> tuple[list, dict]:
         for name in names:
             prompt += [pictures.pop(), f"this is a {name} ."]
         prompts.append([*prompt, pictures.pop(), "this is a"])
+    prompts[number(generator, 0, count - 1)].insert(0, f"answer with {' or '.join(INVENTED[:2])} .")
     return [prompts], {}
 
 
@@ -30,6 +31,20 @@ def with_pictures(prompts, choose) -> list:
     for i, prompt in enumerate(prompts):
         given = iter(choose(own[i], own[(i + 1) % len(own)], own[i - 1]))
         found.append([part if isinstance(part, str) else next(given) for part in prompt])
+    return found
+
+
+def by_index(prompts) -> list:
+    """The next prompt's part at the index of each example's picture, whatever it is."""
+    found = []
+    for prompt, other in zip(prompts, [*prompts[1:], prompts[0]]):
+        *_, query = [i for i, part in enumerate(prompt) if not isinstance(part, str)]
+        found.append(
+            [
+                part if isinstance(part, str) or i == query else other[i]
+                for i, part in enumerate(prompt)
+            ]
+        )
     return found
 
 
@@ -63,6 +78,7 @@ SWAP_MISTAKES: dict[str, Callable] = {
     "the examples have no pictures any more: they get those of the next prompt.": lambda p: (
         with_pictures(p, lambda a, b, c: [*[None] * (len(a) - 1), a[-1]])
     ),
+    "the next prompt's parts are taken by their index: one that begins with a text has its pictures one later.": by_index,
     "the texts moved, too: only pictures do.": (
         lambda p: [*p[1:], p[0]],
         lambda p: [[*b[:-2], *a[-2:]] for a, b in zip(p, [*p[1:], p[0]])],

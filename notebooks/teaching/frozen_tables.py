@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from teaching.frozen_figures import with_chance
-from teaching.frozen_model import most_frequent, questions
+from teaching.frozen_model import by_background, most_frequent, questions
 from vlmcourse import evaluation, plots, world
 from vlmcourse.evaluation.published import published
+from vlmcourse.recipes.few_shot_report import binding
 
 PREFIXES = {
     "frozen": "linear (our variant)",
@@ -18,6 +19,9 @@ KNOWING = ("category", "place", "purpose")
 
 
 def plain(value: evaluation.Spread) -> str:
+    """Mean and spread; of a single seed the value alone."""
+    if len(value.values) == 1:
+        return f"{value.mean:.2f} (one seed)"
     return f"{value.mean:.2f} ± {value.std:.2f}"
 
 
@@ -50,15 +54,22 @@ def _inside(values, path: Sequence[str]) -> float:
 
 
 def shots_figure():
-    """Right names by number of examples, for both prefixes, with swapped examples."""
-    series = {
-        f"{name}{end}": {
-            int(shots): few_shot(recipe, what, shots) for shots in few_shot_runs(recipe)[0][what]
-        }
-        for recipe, name in measured_prefixes().items()
-        for what, end in (("shots", ""), ("swapped", ", swapped"))
+    """Right names by number of examples, with swapped examples, and of a rule that sees backgrounds alone."""
+    first = few_shot_runs("frozen")[0]
+    series: dict = {
+        name: {int(shots): few_shot("frozen", what, shots) for shots in first[what]}
+        for what, name in (("shots", "Frozen"), ("swapped", "Frozen, examples swapped"))
     }
-    return plots.curves(series, "examples in the prompt", "right names (share)", chance=0.25)
+    series["rule: the name with the query's background"] = {
+        int(shots): by_background(binding(first["questions"], int(shots)))
+        for shots in first["shots"]
+    }
+    drawn = plots.curves(series, "examples in the prompt", "right names (share)", chance=0.25)
+    (axes,) = drawn.axes
+    axes.set_xticks([int(shots) for shots in first["shots"]])
+    axes.set_ylim(0, 1.05)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2, frameon=False)
+    return drawn
 
 
 def new_things_figure(shots: str = "8"):
@@ -70,10 +81,7 @@ def new_things_figure(shots: str = "8"):
         "examples swapped": ("swapped",),
         "all pictures grey": ("blind",),
     }
-    groups = {
-        row: {name: few_shot(recipe, *path, shots) for recipe, name in measured_prefixes().items()}
-        for row, path in rows.items()
-    }
+    groups = {row: {"Frozen": few_shot("frozen", *path, shots)} for row, path in rows.items()}
     return plots.bars(groups, f"right names (share), {shots} examples", 0.25, True, highest=1)
 
 
@@ -99,17 +107,14 @@ def knowledge_figure(shots: Sequence[str] = ("0", "4")):
 
 def shots_sentence(shots: str = "8") -> str:
     """The numbers of `shots_figure` and `new_things_figure` in words."""
-    parts = []
-    for recipe, name in measured_prefixes().items():
-        a, b, c, d = (
-            f"{few_shot(recipe, what, shots).mean:.2f}"
-            for what in ("shots", "swapped", "held_out_names", "novel_nouns")
-        )
-        parts.append(
-            f"**{name}**: {a} of the names are right with {shots} examples, {b} with swapped examples, "
-            f"{c} with the six other names, {d} for novel nouns ({len(few_shot_runs(recipe))} seeds)."
-        )
-    return " ".join([*parts, "Chance is 0.25."])
+    a, b, c, d = (
+        f"{few_shot('frozen', what, shots).mean:.2f}"
+        for what in ("shots", "swapped", "held_out_names", "novel_nouns")
+    )
+    return (
+        f"{a} of the names are right with {shots} examples, {b} with swapped examples, {c} with the six "
+        f"other names, {d} for novel nouns ({len(few_shot_runs('frozen'))} seeds). Chance is 0.25."
+    )
 
 
 def constant_answers(shots: int = 0) -> str:
@@ -129,6 +134,7 @@ def prefixes_table() -> str:
         ("names, 8 examples", ("shots", "8")),
         ("six other names, 8 examples", ("held_out_names", "8")),
         ("novel nouns, 8 examples", ("novel_nouns", "8")),
+        ("names, 8 swapped examples", ("swapped", "8")),
         *(
             (f"{kind}, {shots}", ("knowledge", kind, n))
             for n, shots in (("0", "no example"), ("4", "4 examples"))
