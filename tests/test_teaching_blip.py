@@ -120,6 +120,12 @@ ROLE = {
 }
 
 
+def norm_always(b, x, mask, states=None):
+    x = b.norm1(x + b.attention(x, mask=mask))
+    x = b.norm_cross(x if states is None else x + b.cross(x, context=states))
+    return b.norm2(x + b.feedforward(x))
+
+
 def block(b, x, mask, states=None, cross=True, keep=1.0, last=1.0, norm=None, context=None):
     x = b.norm1(keep * x + b.attention(x, mask=mask))
     if states is not None and cross:
@@ -169,6 +175,7 @@ BLOCK = {
     "attends to the text itself": partial(block, context=True),
     "norm1 is used after": lambda b, x, mask, states=None: block(b, x, mask, states, norm=b.norm1),
     "no LayerNorm after cross-attention": partial(block, norm=lambda x: x),
+    "applied although no image is read": norm_always,
     "mask is not used": lambda b, x, mask, states=None: block(b, x, None, states),
     "last LayerNorm": lambda b, x, mask, states=None: (
         lambda y: y + b.feedforward(y)
@@ -284,6 +291,12 @@ def itc(image, text, image_keys, text_keys, both, t, scale=None, mean=True):
     return sum(one.mean() if mean else one.sum() for one in found) / 2
 
 
+def itc_one_table(image, text, image_keys, text_keys, both, t, turned=False):
+    rows = image @ text_keys.T / t
+    other = (rows.T, both[1].T) if turned else (rows, both[1])
+    return (cross_entropy(rows, both[0]) + cross_entropy(*other)) / 2
+
+
 def itc_columns(image, text, image_keys, text_keys, both, t):
     rows = image @ text_keys.T / t, text @ image_keys.T / t
     return sum(-(p * s.log_softmax(0)).sum(-1).mean() for s, p in zip(rows, both)) / 2
@@ -310,6 +323,8 @@ ITC = {
     "sum over the batch": partial(itc, mean=False),
     "only images are compared": lambda i, x, ik, tk, both, t: cross_entropy(i @ tk.T / t, both[0]),
     "only texts are compared": lambda i, x, ik, tk, both, t: cross_entropy(x @ ik.T / t, both[1]),
+    "texts have the images' logits": itc_one_table,
+    "logits of their own": partial(itc_one_table, turned=True),
     "sum of both directions": lambda *args: 2 * itc(*args),
     "sign is wrong": lambda *args: -itc(*args),
     "mean over the keys": lambda *args: itc(*args) / len(args[2]),
@@ -483,6 +498,8 @@ def itm(match, ids, states, texts, images, order=(0, 1, 2), right=1):
         match(ids[texts], states[images]),
         match(ids[images], states),
         match(ids, states[texts]),
+        match(ids[images], states[images]),
+        match(ids[texts], states[texts]),
     )
     logits = torch.cat([parts[number] for number in order])
     labels = torch.full((len(logits),), 1 - right)
@@ -507,6 +524,9 @@ ITM = {
     "one of the two at a time": partial(itm, order=(0, 1, 2, 3)),
     "are exchanged: texts holds": partial(itm, order=(0, 4, 5)),
     "used for the images, too": partial(itm, order=(0, 1, 5)),
+    "no pair has a wrong image": partial(itm, order=(0, 1, 4)),
+    "a group of wrong pairs holds right ones": partial(itm, order=(0, 1, 6)),
+    "taken by the same numbers": partial(itm, order=(0, 7, 2)),
     "labels are exchanged": partial(itm, right=0),
     "right pairs are missing": partial(each_kind, combine=lambda a, b, c: (b + c) / 2),
     "same weight": partial(each_kind, combine=lambda a, b, c: a / 2 + (b + c) / 4),

@@ -191,6 +191,8 @@ def changed_block(block, x: Tensor, mask: Tensor, states: Tensor | None, change:
         queries = old if change == "old queries" else x
         norm = {"norm1": norm1, "no norm": lambda x: x}.get(change, norm_cross)
         x = norm(beside + cross(queries, context=context))
+    elif change == "norm without image":
+        x = norm_cross(x)
     kept = {"no last residual": 0.0}.get(change, 1.0)
     last = (lambda x: x) if change == "no last norm" else norm2
     return last(kept * x + feedforward(x))
@@ -241,7 +243,10 @@ IMAGE_MISTAKES = {
 TEXT_MISTAKES = {
     "without an image the text attends to itself once more: leave cross-attention out.": block_mistake(
         "always"
-    )
+    ),
+    "norm_cross is applied although no image is read: it belongs to cross-attention.": block_mistake(
+        "norm without image"
+    ),
 }
 
 

@@ -158,6 +158,13 @@ def divergence(*args) -> float:
     return loss(*args) - float(sum(entropies)) / 2
 
 
+def shared_logits(image, text, image_keys, text_keys, targets, temperature, turned=False) -> float:
+    """itc_loss whose texts have the images' logits, as they are or transposed."""
+    logits, second = image @ text_keys.T / temperature, targets[1]
+    sides = [(logits, targets[0]), (logits.T, second.T) if turned else (logits, second)]
+    return float(sum(-(t * s.log_softmax(-1)).sum(-1).mean() for s, t in sides)) / 2
+
+
 def hardened(targets: Tensor) -> Tensor:
     """1 at the largest target of a row, 0 elsewhere."""
     return (targets == targets.amax(1, keepdim=True)).float()
@@ -199,6 +206,10 @@ LOSS_MISTAKES = {
     ),
     "both directions use the targets of images over texts; the second is of texts over images.": (
         lambda *args: loss(*args[:4], [args[4][0]] * 2, args[5])
+    ),
+    "texts have the images' logits; they need logits of their own, over the image keys.": (
+        shared_logits,
+        partial(shared_logits, turned=True),
     ),
     "the logarithm is missing: the loss is made of log probabilities.": lambda *args: loss(
         *args, log=lambda s, axis: s.softmax(axis)

@@ -148,6 +148,8 @@ def itm_parts(match: Callable, ids: Tensor, states: Tensor, texts: Tensor, image
         "both": match(ids[texts], states[images]),
         "image by texts": match(ids, states[texts]),
         "text by images": match(ids[images], states),
+        "right again by texts": match(ids[texts], states[texts]),
+        "right again by images": match(ids[images], states[images]),
     }
 
 
@@ -195,6 +197,14 @@ ITM_MISTAKES = {
     ),
     "`texts` is used for the images, too: `images` holds the numbers of the wrong images.": (
         itm_mistake(use=("right", "wrong text", "image by texts"))
+    ),
+    "no pair has a wrong image: `images` must choose among the states, not among the texts.": (
+        itm_mistake(use=("right", "wrong text", "text by images"))
+    ),
+    "a group of wrong pairs holds right ones: text and image were both taken by the same numbers.": (
+        itm_mistake(use=("right", "wrong text", "right again by images")),
+        itm_mistake(use=("right", "right again by texts", "wrong image")),
+        itm_mistake(use=("right", "right again by texts", "right again by images")),
     ),
     "class 1 is 'match': the labels are exchanged.": itm_mistake(right=0),
     "right and wrong pairs have the same weight; take the mean over all 3 B pairs.": (
