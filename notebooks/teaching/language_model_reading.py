@@ -217,9 +217,10 @@ def about_question_mark(model: LanguageModel) -> str:
     """A sentence: how much of the weight of "?" the heads of layer 2 put on the noun in questions for its category."""
     asked = [question for question, *_ in some_facts() if question.startswith("what kind")]
     ids = tokenizer.encode(asked)[:, :-1]  # ends with: the noun, "?"
-    weights = attention(model, ids)[1][:, :, -1, -2].mean(0).tolist()
+    layers = attention(model, ids)
+    weights = layers[-1][:, :, -1, -2].mean(0).tolist()
     found = [f"{weight:.2f} (head {head})" for head, weight in enumerate(weights, 1)]
-    return f"- In 'what kind of thing is a ... ?' the heads of layer 2 put on the noun, of the weight of '?': {', '.join(found)}."
+    return f"- In 'what kind of thing is a ... ?' the heads of layer {len(layers)} put on the noun, of the weight of '?': {', '.join(found)}."
 
 
 def about_removal(rows: Mapping[str, Sequence[float]]) -> list[str]:
