@@ -13,7 +13,7 @@ from teaching.blip2_model import BATCH
 from teaching.blip_figures import BLIND_MATCH
 from teaching.frozen_figures import with_chance
 from vlmcourse import evaluation, introspection, plots, world
-from vlmcourse.papers.blip2 import BLIP2, Stage1
+from vlmcourse.papers.blip2 import BLIP2, LABEL_SMOOTHING, Stage1
 from vlmcourse.papers.qformer import QFormer
 from vlmcourse.parts.language import LanguageModel
 from vlmcourse.plots import picture_and_bars
@@ -75,6 +75,13 @@ def losses(history: Sequence[Step]):
     series = {words: plots.interval_means(history, name, POINTS) for name, words in LOSSES.items()}
     lines = {"ITM that always says 1/3": float(BLIND_MATCH)}
     return plots.curves(series, "step", "loss (nats)", lines=lines)
+
+
+def least(classes: int) -> float:
+    """The least cross-entropy that smoothed targets with one right class allow: their entropy, in nats."""
+    wrong = LABEL_SMOOTHING / classes
+    right = 1 - LABEL_SMOOTHING + wrong
+    return float(-right * np.log(right) - (classes - 1) * wrong * np.log(wrong))
 
 
 def steps_per_point(history: Sequence[Step]) -> int:

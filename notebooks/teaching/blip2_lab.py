@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from teaching.blip2_measures import different
 from teaching.blip2_model import build, small_config, small_world, stage1_scores, train
 from teaching.blip2_reference import PARTS, qformer_mask
 from vlmcourse import plots
@@ -52,11 +53,27 @@ def run(id: str, scale: Scale, steps: int, count: int) -> dict[str, float]:
     return dict(zip(LOSSES, means)) | scores
 
 
+def tested(scale: Scale) -> str:
+    """On what the scores stand, in words."""
+    data = small_world(scale, "test", tower(scale), 2 * size_of(scale)[1])
+    ids = data.whole["ids"]
+    pairs = int((ids != ids[torch.arange(len(ids)) ^ 1]).any(1).sum())
+    return (
+        f"{len(ids)} new pictures ({different(data.whole['features'])} different ones; for the first two scores the "
+        f"{pairs} whose two captions differ)"
+    )
+
+
+def size_of(scale: Scale) -> tuple[int, int]:
+    """Steps of a run, and half the number of new pictures."""
+    return (4, 8) if scale.name == "smoke" else (200, 64)
+
+
 def runs(scale: Scale, retrain: bool = False) -> dict[str, dict[str, float]]:
     """All runs; at laptop scale those that were kept, unless they are to be trained again."""
     if scale.name == "laptop" and not retrain:
         return json.loads(KEPT.read_text(encoding="utf-8"))
-    steps, count = (4, 8) if scale.name == "smoke" else (200, 64)
+    steps, count = size_of(scale)
     return {id: run(id, scale, steps, count) for id in RUNS}
 
 

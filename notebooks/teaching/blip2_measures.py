@@ -97,6 +97,11 @@ def counts(first: Stage1, goes_on: Mapping[str, Tensor]) -> dict[str, int]:
     }
 
 
+def different(features: Tensor) -> int:
+    """How many pictures differ by their features (N, P, C); equal to three decimals counts as one."""
+    return len(features.flatten(1).mul(1000).round().unique(dim=0))
+
+
 def stage2_batch(model: BLIP2, scale: Scale, count: int) -> dict[str, Tensor]:
     """A batch of stage 2's captions, with slots for the queries."""
     data = recipe.caption_data(scale, model.vision, model.qformer.config.queries, count=count)
@@ -148,25 +153,35 @@ def about_captions(model: BLIP2, scenes: Sequence[world.Scene]) -> str:
     captions = [
         text.split() for text in recipe.generate_captions(model, model.vision.image_size, scenes)
     ]
-    thing = np.mean([scene.words[0] in words for scene, words in zip(scenes, captions)])
+    thing = sum(scene.words[0] in words for scene, words in zip(scenes, captions))
     told = [
         (scene, words) for scene, words in zip(scenes, captions) if {*words} & {*world.BACKGROUNDS}
     ]
     right = sum(scene.background in words for scene, words in told)
     return (
-        f"Of {len(scenes)} captions after 'a picture of', {thing:.2f} name the right thing. {len(told)} of them name a "
-        f"background, and {right} of these the right one. A caption that leaves the background out isn't wrong: many "
+        f"Of {len(scenes)} captions after 'a picture of', {thing} name the right thing. {len(told)} of the {len(scenes)} "
+        f"name a background, {right} of them the right one. A caption that leaves the background out isn't wrong: many "
         "training captions do. Whether the background is seen is better asked: see *colour* in Figure 13."
     )
 
 
-def about_queries(alone: Mapping[str, Mapping[str, float]], everyone: float) -> str:
-    """What leaving out queries shows, in words."""
+def about_queries(alone: Mapping[str, Mapping[str, float]], everyone: float, winner: str) -> str:
+    """What leaving out queries shows, in words. winner: the query that ITC chose most often in stage 1."""
     names = [r for r, row in alone.items() if row["alone"] > everyone / 2]
     missed = [r for r, row in alone.items() if row["left out"] < everyone / 2]
+    if len(names) != 1:
+        collapsed = "So the work isn't done by a single query."
+    elif names == [winner]:
+        collapsed = "So for naming, the prefix is collapsed on the same query."
+    else:
+        collapsed = (
+            "So for naming, the prefix is collapsed, but on another query: stage 2 starts from the same queries and "
+            "chooses anew, since its loss isn't ITC's maximum."
+        )
     return (
-        f"Enough alone, by more than half of what all reach together: {_listed(names)}. Missed when it is left out, "
-        f"by more than half: {_listed(missed)}. This is about naming things; other tasks may need other queries."
+        f"Alone it reaches more than half of what all queries reach: {_listed(names)}. Without it less than half is "
+        f"left: {_listed(missed)}. In stage 1 query {winner} won most often; alone it reaches "
+        f"{alone[winner]['alone']:.2f} here. {collapsed} Other tasks than naming may need other queries."
     )
 
 
@@ -182,8 +197,8 @@ def about_recall(found: Mapping[str, float]) -> str:
     values = [value for _, value in others]
     return (
         f"All queries reach {found['all']:.2f}; query {best} alone {highest:.2f}, the others alone {min(values):.2f} to "
-        f"{max(values):.2f}. So queries that hardly ever win may still know much of the picture: ITC doesn't train "
-        f"them, but ITM and ITG do."
+        f"{max(values):.2f}. So queries that hardly ever win may still know much of the picture: ITC's "
+        f"gradient doesn't reach their own outputs, but those of ITM and ITG do."
     )
 
 
@@ -227,11 +242,11 @@ def training_batch(scale: Scale, vision, count: int) -> dict[str, Tensor]:
 
 
 def caption_table(captions: Sequence[str], scenes: Sequence[world.Scene]) -> str:
-    """Written captions beside what the pictures show, as Markdown."""
+    """Written captions beside what the pictures show, as Markdown; equal lines once."""
     lines = ["| the picture shows | written |", "|---|---|"]
     for scene, text in zip(scenes, captions):
         facts = evaluation.caption_facts(text)
         right = bool(facts) and facts <= evaluation.scene_facts(scene)
         shown = f"{' and '.join(scene.words)}, {scene.background}"
         lines.append(f"| {shown} | {'✓' if right else '✗'} {text} |")
-    return "\n".join(lines)
+    return "\n".join(dict.fromkeys(lines))

@@ -132,7 +132,7 @@ CLAIMS = (
         "right answers: what, colour, presence",
         lambda: measured(BOTH, "questions", SEEN),
         lambda: measured(ALONE, "questions", SEEN),
-        ENOUGH,
+        "only *what* could differ: colours are all right in both, and *presence* the language model itself can't answer",
     ),
     Claim(
         "stage 1 helps: answers that need knowledge",
@@ -140,12 +140,13 @@ CLAIMS = (
         "right answers: category, place, purpose",
         lambda: measured(BOTH, "questions", KNOWN),
         lambda: measured(ALONE, "questions", KNOWN),
-        "stage 1 trains nothing about how the language model treats the vectors",
+        "unknown; an untested guess: vectors fitted to the words of captions are a worse start for what the language "
+        "model knows about a thing",
     ),
     Claim(
         "stage 1 helps: stage 2 starts lower",
         "Fig. 5: higher scores from the start",
-        "loss early in stage 2 (without stage 1, with it)",
+        "loss at step {step} of stage 2 (without stage 1, with it)",
         lambda: measured(ALONE, "curve", early_step()),
         lambda: measured(BOTH, "curve", early_step()),
         "the first steps of stage 2 are spent on the form of captions, which stage 1 doesn't teach",
@@ -172,7 +173,7 @@ def claims_table() -> str:
             [
                 claim.words,
                 claim.paper,
-                claim.measure,
+                claim.measure.format(step=early_step()),
                 plain(first),
                 plain(second),
                 str(seeds),
