@@ -522,7 +522,8 @@ plots.show(
     "Figure 5. Your Q-Former: the three losses over training steps; each point is the mean of "
     f"{figures.steps_per_point(history)} steps. Level line: ITM that ignores its inputs. What to "
     "see: ITM leaves its line only after some steps. ITC and ITG can't reach 0, since their "
-    f"targets are smoothed. The least is {figures.least(yours.qformer.config.vocabulary):.2f} for ITG, "
+    "targets are smoothed. "
+    f"The least is {figures.least(yours.qformer.config.vocabulary):.2f} for ITG, "
     f"and for ITC {figures.least(blip2_model.BATCH):.2f} or more (more where captions repeat).",
 )
 
@@ -895,7 +896,8 @@ plots.show(
     blip2_lab.show(lab, blip2_lab.LOSSES, "loss, last steps (nats)"),
     "Figure 16. Training losses at the end of four runs. For comparison: guessing in a batch of "
     f"32 costs {figures.chance_of_loss():.2f} for ITC, and 0.637 for ITM. "
-    f"The least that smoothed targets allow: {figures.least(yours.qformer.config.vocabulary):.2f} for "
+    "The least that smoothed targets allow: "
+    f"{figures.least(yours.qformer.config.vocabulary):.2f} for "
     f"ITG, {figures.least(blip2_model.BATCH):.2f} or more for ITC. What to see: one loss stays "
     "high; the other differences are too small to read. Look at the scores.",
 )
@@ -903,7 +905,8 @@ plots.show(
     blip2_lab.show(lab, blip2_lab.SCORES, "share that is right", highest=1),
     f"Figure 17. The same runs on {blip2_lab.tested(scale)}, with the right masks: right caption "
     "preferred to that with another background (guessing: 0.5), by ITC and by ITM, and captions "
-    "with the right noun (guessing: 1 in 12). What to see: in each score the healthy run is best, or one "
+    "with the right noun (guessing: 1 in 12). "
+    "What to see: in each score the healthy run is best, or one "
     "picture behind.",
 )
 
@@ -949,7 +952,8 @@ Markdown(tables.claims_table())
 plots.show(
     tables.stage_curves(),
     "Figure 18. Our counterpart of the paper's Figure 5: loss of captions over the steps of "
-    "stage 2, after stage 1 and without it; data and steps of stage 2 are equal. Lines: means over seeds; bands: one standard "
+    "stage 2, after stage 1 and without it; data and steps of stage 2 are equal. "
+    "Lines: means over seeds; bands: one standard "
     "deviation. What to see: whether the run after stage 1 is lower, early and late. The "
     "paper's figure shows VQA accuracy.",
 )
