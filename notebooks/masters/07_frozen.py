@@ -70,7 +70,7 @@ plots.show(
 )
 
 # %% [markdown]
-# **Held-out** means here: a known noun on a background on which training never showed it. There is one drawing of each thing, unlike miniImageNet's photographs: two pictures of it differ in size and place, and mostly in background.
+# **Held-out** means here: a known noun on a background on which training never showed it. There is one drawing of each thing, unlike miniImageNet's photographs: two pictures of it differ in size and place, and usually also in background.
 #
 # The second ability is stranger. The prompt below shows four things with names that mean nothing, and asks for the name of a fifth picture.
 
@@ -553,9 +553,9 @@ Markdown(
 #
 # ## 6. Why several pictures work: relative positions
 #
-# Training puts the picture at the beginning of the text. At inference, the fifth picture may stand at position 60. Why does the model understand it there? The lecture's slide on Frozen answers: "thanks to relative positional encodings".
+# Training puts the picture at the beginning of the text. At inference, the fifth picture may stand at position 60. Why does the model understand it there? The lecture's slide on Frozen answers: thanks to relative positional encodings.
 #
-# A language model must know the order of its tokens. With **absolute** positions, each position has a vector of its own, which is added to the token's embedding. With **relative** positions, attention scores depend on the distance between two tokens only. The paper's model has relative positions, and ours has **rotary** ones (Su et al. 2021, [arXiv 2104.09864](https://arxiv.org/abs/2104.09864)).
+# A language model must know the order of its tokens. With **absolute** positions, each position has a vector of its own, which is added to the token's embedding. With **relative** positions, positions enter attention scores only through the distance between two tokens. The paper's model has relative positions, and ours has **rotary** ones (Su et al. 2021, [arXiv 2104.09864](https://arxiv.org/abs/2104.09864)).
 #
 # Rotary positions turn queries and keys. Entry $i$ of a vector $x$ of width $d$ forms a pair with entry $i + d/2$, as in Llama's code (that paper pairs neighbours, which is the same up to the order of the entries). At position $p$ the pair is turned by the angle $p\,\theta_i$, where $\theta_i = 10000^{-2i/d}$ is the pair's frequency, $i = 0, \dots, d/2 - 1$:
 #
@@ -863,7 +863,7 @@ plots.show(
     "four. 'what' asks for the noun, the others for what no picture shows. Whiskers: one standard "
     f"deviation; dots: seeds. Chance: {comparison.chances()}. Always the most frequent answer, "
     f"without examples: {tables.constant_answers()}. What to see: both prefixes name "
-    "things; compare how much knowledge each reaches, and whom examples help.",
+    "things; compare how much knowledge each reaches.",
 )
 Markdown(f"{tables.prefixes_table()}\n\n{tables.examples_sentence()}")
 
@@ -893,12 +893,12 @@ HTML(
 # %% [markdown]
 # ## 9. The systems of the paper's table
 #
-# The paper compares Frozen with systems that differ in one point. Ours were trained with as many steps and batches as the Frozen that ships. In words, its language model answers all such questions without any example; what an example could still show is the format of an answer, which our questions don't need. A system whose encoder never learnt to name things says nothing about a claim.
+# The paper compares Frozen with systems that differ in one point. Ours were trained with as many steps and batches as the Frozen that ships. Asked in words instead of pictures, the shipped language model answers all such questions without any example; what an example could still show is the format of an answer, which our questions don't need. A system whose encoder never learnt to name things says nothing about a claim.
 #
 # - **finetuned**: the language model is trained together with the encoder;
 # - **smaller LM**: a language model with fewer parameters (the paper's 400mLM has 400 million);
 # - **train-blind**: pictures without content in training and test (black in the paper, grey here);
-# - **VQA** and **VQA-blind**: trained on questions and answers instead of captions, with pictures and with grey ones. Ours weren't trained with the language model that ships, so the table in "The paper beside ours" shows the paper's alone.
+# - **VQA** and **VQA-blind**: trained on questions and answers instead of captions, with pictures and with grey ones. We have no such system with the language model that ships, so the table in "The paper beside ours" shows the paper's alone.
 
 # %%
 quiz("frozen.finetuned")
@@ -939,7 +939,7 @@ plots.show(
     "Figure 17. Loss at the end of training, each run's own, and the loss of its language model on "
     f"new texts without pictures. A's training loss ({lab['A']['training loss']:.2f}) is a bar too "
     f"short to see. Guessing noun and background costs {frozen_lab.guessing_loss():.2f}. One seed "
-    "each. What to see: the losses alone don't name the best run.",
+    "each. What to see: the training loss alone doesn't name the best run.",
 )
 plots.show(
     frozen_lab.shares(lab, "right answers (share)"),

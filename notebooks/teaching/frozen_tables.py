@@ -153,18 +153,19 @@ def prefixes_table() -> str:
 
 
 def examples_sentence() -> str:
-    """What four examples do to questions of knowledge, for both prefixes, in words."""
+    """What four examples do to questions of knowledge, for both prefixes, in words; each change judged by the one rule."""
+    words = {"agrees": "higher in every seed", "disagrees": "lower in every seed"}
     parts = []
     for recipe, name in measured_prefixes().items():
-        found = [
-            [few_shot(recipe, "knowledge", kind, n).mean for n in ("0", "4")] for kind in KNOWING
-        ]
-        rises = sum(four > none for none, four in found)
-        said = ", ".join(
-            f"{kind} {none:.2f} to {four:.2f}" for kind, (none, four) in zip(KNOWING, found)
+        changes = []
+        for kind in KNOWING:
+            none, four = (few_shot(recipe, "knowledge", kind, n) for n in ("0", "4"))
+            verdict = evaluation.verdict(four.values, none.values)
+            verdict = words.get(verdict, verdict)
+            changes.append(f"{kind} {none.mean:.2f} to {four.mean:.2f} ({verdict})")
+        parts.append(
+            f"With the prefix **{name}**, from none to four examples: {', '.join(changes)}."
         )
-        effect = {0: "hurt", len(KNOWING): "help"}.get(rises, "do both good and harm")
-        parts.append(f"With the prefix **{name}**, four examples {effect} on average: {said}.")
     return " ".join(parts)
 
 
