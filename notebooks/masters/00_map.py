@@ -12,7 +12,7 @@
 # | | |
 # |---|---|
 # | Prerequisites | Python; a first look at PyTorch tensors |
-# | Time | about 60 minutes to work through; Run All takes about 40 seconds on 2 cores |
+# | Time | about 60 minutes to work through; Run All takes about 15 seconds on two free cores |
 # | Papers | Radford et al. 2021, *CLIP*, [arXiv 2103.00020](https://arxiv.org/abs/2103.00020); Yin et al. 2023, *A Survey on Multimodal Large Language Models*, [arXiv 2306.13549](https://arxiv.org/abs/2306.13549); every system of the table below |
 #
 # This is the first lesson. The course follows a lecture on early vision-language models, Georgia Tech's CS 8803-VLM by Zsolt Kira. "The lecture" always means this one. Each exercise below is a function of a few lines. Its check tells you what is wrong; two hints and the solution are folded below it.

@@ -12,7 +12,7 @@
 # | | |
 # |---|---|
 # | Prerequisites | lesson 01 (multi-head attention, causal mask, LayerNorm); softmax and cross-entropy |
-# | Time | about 160 minutes to work through (two sittings); Run All takes about 50 seconds on two free cores |
+# | Time | about 160 minutes to work through (two sittings); Run All takes about 40 seconds on two free cores |
 # | Papers | Radford et al. 2021, *Learning Transferable Visual Models From Natural Language Supervision* (CLIP), [arXiv 2103.00020](https://arxiv.org/abs/2103.00020); Dosovitskiy et al. 2021, *An Image is Worth 16x16 Words* (ViT), [arXiv 2010.11929](https://arxiv.org/abs/2010.11929) |
 #
 # Lesson 01 built attention, masks and a transformer block. This lesson puts two transformers side by side. One reads images, the other reads texts, and both are trained so that an image and its text get similar vectors. The transformer's blocks, the ResNet's convolutions and the data are given by the course's package; you write the parts named above.

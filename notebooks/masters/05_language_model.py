@@ -12,7 +12,7 @@
 # | | |
 # |---|---|
 # | Prerequisites | lessons 01 (attention, causal mask, key-value cache, residual stream) and 02 (softmax, cross-entropy) |
-# | Time | about 150 minutes to work through; Run All takes about 45 seconds on two free cores |
+# | Time | about 150 minutes to work through; Run All takes about 40 seconds on two free cores |
 # | Papers | Olsson et al. 2022, *In-context Learning and Induction Heads*, [arXiv 2209.11895](https://arxiv.org/abs/2209.11895); Holtzman et al. 2019, *The Curious Case of Neural Text Degeneration*, [1904.09751](https://arxiv.org/abs/1904.09751); Brown et al. 2020, *Language Models are Few-Shot Learners* (GPT-3), [2005.14165](https://arxiv.org/abs/2005.14165) |
 #
 # ViLBERT and VL-BERT in lesson 04 fill gaps and choose among fixed answers. They can't write a text, and each new task needs training. A language model writes, and it can take a task from a few examples in its prompt. Frozen (lesson 07), BLIP-2 (lesson 10) and Flamingo (lesson 11) connect pictures to such a model and leave its weights as they are.

@@ -12,7 +12,7 @@
 # | | |
 # |---|---|
 # | Prerequisites | lesson 05 (a language model and what it does in context), lesson 02 (image encoder, blind controls), lesson 06 (prompt tuning) |
-# | Time | about 160 minutes to work through (two or three sittings); Run All takes 1 to 2 minutes on two free cores |
+# | Time | about 160 minutes to work through (two or three sittings); Run All takes about 35 seconds on two free cores |
 # | Papers | *Frozen*: Tsimpoukelli et al. 2021, *Multimodal Few-Shot Learning with Frozen Language Models*, [arXiv 2106.13884](https://arxiv.org/abs/2106.13884) |
 #
 # Lesson 05 showed what a language model can do without any training: it answers from what it knows, and it uses a new name after one sentence. Lesson 06 changed such a model a little; its prompt tuning trained vectors in front of the words. Frozen combines the two ideas. The vectors in front of the words are computed from a picture, and the language model stays exactly as it is.

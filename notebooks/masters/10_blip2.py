@@ -12,7 +12,7 @@
 # | | |
 # |---|---|
 # | Prerequisites | lesson 01 (masks), lesson 05 (perplexity), lesson 07 (vectors among words, frozen language model), lesson 08 (ITC, ITM, hard negatives, label smoothing) |
-# | Time | about 130 minutes to work through (two sittings); Run All takes about 45 seconds on two free cores |
+# | Time | about 130 minutes to work through (two sittings); Run All takes about 35 seconds on two free cores |
 # | Papers | *BLIP-2: Bootstrapping Language-Image Pre-training with Frozen Image Encoders and Large Language Models*, Li et al. 2023, [arXiv 2301.12597](https://arxiv.org/abs/2301.12597) |
 #
 # BLIP (lessons 08 and 09) searches, checks and writes, but it trains all its parts, the image encoder too. Frozen (lesson 07) keeps a language model as it is, and trains an image encoder from captions alone. BLIP-2 keeps **both** models frozen: an image encoder that has learnt to see, and a language model that has learnt to write. It trains only a small transformer between them, the **Querying Transformer** or **Q-Former**.
