@@ -133,11 +133,12 @@ def test_inputs_are_drawn_until_no_two_formulas_agree():
     def square(x):
         return x * x
 
-    draw = exercises.distinguishing(inputs, square, {"twice": lambda x: 2 * x, "x": (lambda x: x,)})
+    mistakes = {"twice": lambda x: 2 * x, "x": (lambda x: x,)}
+    draw = exercises.rule("square", inputs, square, mistakes).inputs
     generator = torch.Generator().manual_seed(0)  # 0 and 1 are their own squares, 2 is doubled
     with pytest.raises(RuntimeError, match="always gave the same value"):
         draw(generator)
-    draw = exercises.distinguishing(inputs, square, {"x": lambda x: x})
+    draw = exercises.rule("square", inputs, square, {"x": lambda x: x}).inputs
     assert all(draw(generator) == ([2], {}) for _ in range(20))
 
 

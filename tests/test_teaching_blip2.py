@@ -9,7 +9,14 @@ from exercise_answers import each, message, solution, taught
 from torch import nn
 from torch.nn.functional import cross_entropy, normalize
 
-from teaching import blip2_figures, blip2_lab, blip2_measures, blip2_model, blip2_study
+from teaching import (
+    blip2_figures,
+    blip2_lab,
+    blip2_measures,
+    blip2_model,
+    blip2_study,
+    built_models,
+)
 from teaching.blip2 import EXERCISES
 from teaching.blip2_reference import PARTS
 from vlmcourse.training.scale import Scale
@@ -653,9 +660,9 @@ def test_solutions_make_the_package_s_model():
     parts = {name: solution(f"blip2.{name}") for name in PARTS}
     built = blip2_model.with_weights_of(first, parts)
     batch = blip2_measures.training_batch(scale, first.vision, 8)
-    gaps = blip2_model.loss_differences(first, built, batch)
+    gaps = built_models.loss_differences(first, built, batch)
     assert max(gaps.values()) < 1e-3
-    assert blip2_model.count_own(parts) == len(PARTS)
+    assert built_models.count_own(parts, PARTS) == len(PARTS)
 
 
 def test_the_player_leaves_a_picture_and_asks_for_a_query(monkeypatch):

@@ -100,7 +100,7 @@ class Check:
         """Is `got` the right answer for these inputs? If not, what is wrong with it?"""
         wanted = self.expected(*args, **kwargs)
         got = self.read(got, args, kwargs)
-        verdict = self.compare(got, wanted, self._wrong(args, kwargs))
+        verdict = self.compare(got, wanted, self.wrong_values(args, kwargs))
         if self.explain and not (verdict.passed or verdict.diagnosed):
             if reason := self.explain(got, wanted, *args, **kwargs):
                 return replace(verdict, message=reason, diagnosed=True)
@@ -117,8 +117,8 @@ class Check:
         except (TypeError, ValueError, LookupError, AttributeError, RuntimeError, ArithmeticError):
             return got
 
-    def _wrong(self, args: list, kwargs: dict) -> Iterator[tuple[object, str]]:
-        """What each known mistake gives for these inputs."""
+    def wrong_values(self, args: list, kwargs: dict) -> Iterator[tuple[object, str]]:
+        """What each known mistake gives for these inputs, with what is said of it."""
         for mistake, message in self.mistakes:
             try:
                 yield mistake(*args, **kwargs), message

@@ -34,11 +34,13 @@ import torch
 from IPython.display import Markdown
 from torch import Tensor
 
+from teaching import built_models
 from teaching import vilbert_diagrams as diagrams
 from teaching import vilbert_effects as effects
 from teaching import vilbert_figures as figures
 from teaching import vilbert_lab, vilbert_model
 from teaching.exercises import check, diagnose, quiz
+from teaching.vilbert_reference import PARTS
 from vlmcourse import evaluation, plots, recipes, world
 from vlmcourse.evaluation import masked
 from vlmcourse.evaluation.published import published
@@ -460,7 +462,7 @@ yours = vilbert_model.with_weights_of(model, parts)
 batch = held_out.batch(range(8))
 with torch.no_grad():
     difference = (yours.mlm_logits(batch) - model.mlm_logits(batch)).abs().max()
-print(f"functions that are yours: {vilbert_model.count_own(parts)} of {len(parts)}")
+print(f"functions that are yours: {built_models.count_own(parts, PARTS)} of {len(parts)}")
 print("with them the predictions are those of the package's model:", bool(difference < 1e-3))
 
 # %%

@@ -30,8 +30,9 @@ from torch import Tensor
 
 from teaching import blip_diagrams as diagrams
 from teaching import blip_figures as figures
-from teaching import blip_lab, blip_model
+from teaching import blip_lab, blip_model, built_models
 from teaching import blip_tables as tables
+from teaching.blip_reference import PARTS
 from teaching.exercises import check, diagnose, quiz
 from vlmcourse import plots, recipes, world
 from vlmcourse.evaluation.published import published
@@ -627,8 +628,8 @@ Markdown(figures.caption_table({"your BLIP writes: a picture of ...": written}, 
 # %% tags=["nbval-check-output"]
 twelve = pairs.batch(range(12))
 yours = blip_model.with_weights_of(model, parts)
-differences = blip_model.own_loss_differences(model, yours, twelve)
-print(f"functions that are yours: {blip_model.count_own(parts)} of {len(parts)}")
+differences = built_models.loss_differences(model, yours, twelve)
+print(f"functions that are yours: {built_models.count_own(parts, PARTS)} of {len(parts)}")
 print("the same losses as the package's:", all(gap < 1e-3 for gap in differences.values()))
 
 # %%

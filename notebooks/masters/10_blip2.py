@@ -30,9 +30,10 @@ from torch import Tensor
 
 from teaching import blip2_diagrams as diagrams
 from teaching import blip2_figures as figures
-from teaching import blip2_lab, blip2_model, blip2_study
+from teaching import blip2_lab, blip2_model, blip2_study, built_models
 from teaching import blip2_measures as measures
 from teaching import blip2_tables as tables
+from teaching.blip2_reference import PARTS
 from teaching.exercises import check, diagnose, quiz
 from vlmcourse import plots, recipes, world
 from vlmcourse.evaluation.published import published
@@ -540,8 +541,8 @@ Markdown(measures.caption_table(written, held_out.data.pairs.scenes(range(24))))
 # %% tags=["nbval-check-output"]
 whole = blip2_model.with_weights_of(first, parts)
 twelve = measures.training_batch(scale, vision, 12)
-gaps = blip2_model.loss_differences(first, whole, twelve)
-print(f"parts that are yours: {blip2_model.count_own(parts)} of {len(parts)}")
+gaps = built_models.loss_differences(first, whole, twelve)
+print(f"parts that are yours: {built_models.count_own(parts, PARTS)} of {len(parts)}")
 print("the same losses as the package's:", all(gap < 1e-3 for gap in gaps.values()))
 
 # %% [markdown]

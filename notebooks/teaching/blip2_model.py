@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from teaching.blip2_reference import PARTS
+from teaching.built_models import Parts
 from vlmcourse import world
 from vlmcourse.evaluation import eval_mode
 from vlmcourse.papers.blip2 import LABEL_SMOOTHING, Stage1
@@ -27,9 +28,6 @@ from vlmcourse.training.scale import Scale
 from vlmcourse.training.stages import seeded
 from vlmcourse.world import tokenizer
 from vlmcourse.world.minimal_pairs import MinimalPairs, change_background
-
-Parts = Mapping[str, Callable]
-"""What the student writes, by name; the course's own are PARTS of teaching.blip2_reference."""
 
 BATCH = 32
 NOUNS = world.known_nouns()[::10][:12]
@@ -243,20 +241,6 @@ def with_weights_of(model: Stage1, parts: Parts) -> BuiltStage1:
     }
     built.load_state_dict(weights)
     return built.eval()
-
-
-def loss_differences(model: Stage1, built: BuiltStage1, batch: dict) -> dict[str, float]:
-    """How far the three losses of two models with the same weights lie apart, with the same random numbers."""
-    found = []
-    for one in (model, built):
-        with seeded(0), torch.no_grad():
-            found.append(one.losses(batch))
-    return {name: float((found[0][name] - found[1][name]).abs()) for name in found[0]}
-
-
-def count_own(parts: Parts) -> int:
-    """How many of the parts are not the course's own."""
-    return sum(part is not PARTS[name] for name, part in parts.items())
 
 
 def right_words(model: BuiltBLIP2, data: InMemory) -> dict[str, float]:

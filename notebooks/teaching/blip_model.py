@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from teaching.blip_reference import PARTS
+from teaching.built_models import Parts
 from vlmcourse import world
 from vlmcourse.papers.blip import BLIP, BLIPConfig
 from vlmcourse.parts.layers import PostNormBlock
@@ -22,9 +22,6 @@ from vlmcourse.training.optimisation import Optimisation
 from vlmcourse.training.scale import Scale
 from vlmcourse.training.stages import seeded
 from vlmcourse.world.minimal_pairs import MinimalPairs, change_background
-
-Parts = Mapping[str, Callable]
-"""The student's functions by name; the course's own are PARTS of teaching.blip_reference."""
 
 BATCH = 32
 NOUNS = 12
@@ -167,20 +164,6 @@ def with_weights_of(model: BLIP, parts: Parts) -> BuiltBLIP:
     built = build(model.config, parts, model.vision)
     built.load_state_dict(model.state_dict())
     return built.eval()
-
-
-def own_loss_differences(model: BLIP, built: BuiltBLIP, batch: dict) -> dict[str, float]:
-    """How far the three losses of two BLIPs with the same weights lie apart, with the same random numbers."""
-    found = []
-    for one in (model, built):
-        with seeded(0), torch.no_grad():
-            found.append(one.losses(batch))
-    return {name: float((found[0][name] - found[1][name]).abs()) for name in found[0]}
-
-
-def count_own(parts: Parts) -> int:
-    """How many of the functions are not the course's own."""
-    return sum(part is not PARTS[name] for name, part in parts.items())
 
 
 def train(

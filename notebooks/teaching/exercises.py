@@ -11,7 +11,7 @@ import itertools
 import secrets
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 
@@ -45,50 +45,32 @@ def listed(formulas: Formula | Sequence[Formula]) -> Sequence[Formula]:
     return formulas if isinstance(formulas, Sequence) else (formulas,)
 
 
-def distinguishing(
-    inputs: Formula, expected: Formula, mistakes: Mistakes, tolerance: float = 1e-4
-) -> Formula:
-    """`inputs`, drawn again until each mistake gives another value than `expected`, and than mistakes with another message.
+def distinguishing(check: Check, inputs: Formula) -> Formula:
+    """`inputs`, drawn again until each mistake of the check gives a wrong value, and another than mistakes with another message.
 
     On other inputs a wrong answer would pass, or be called by the name of another mistake. The margins are twice those of
-    `Check.compare`. A mistake that can't be made with some inputs is left out there. Raises RuntimeError after a thousand
-    draws.
+    `Check.compare`. Raises RuntimeError after a thousand draws.
     """
+
+    def told_apart(args: list, options: dict) -> bool:
+        right = check.expected(*args, **options)
+        wrong = list(check.wrong_values(args, options))
+        return all(differs(value, right, 2 * check.tolerance) for value, _ in wrong) and all(
+            differs(one, other, check.tolerance / 5)
+            for (one, message), (other, another) in itertools.combinations(wrong, 2)
+            if message != another
+        )
 
     def draw(generator: torch.Generator) -> tuple[list, dict]:
         for _ in range(1000):
             args, options = inputs(generator)
-            right = expected(*args, **options)
-            wrong = {
-                message: values_of(listed(formulas), args, options)
-                for message, formulas in mistakes.items()
-            }
-            if all(
-                differs(value, right, 2 * tolerance)
-                for values in wrong.values()
-                for value in values
-            ) and all(
-                differs(one, other, tolerance / 5)
-                for first, second in itertools.combinations(wrong.values(), 2)
-                for one, other in itertools.product(first, second)
-            ):
+            if told_apart(args, options):
                 return args, options
         raise RuntimeError(
             "in a thousand draws two of the formulas always gave the same value; where they must, use rule_on."
         )
 
     return draw
-
-
-def values_of(formulas: Sequence[Formula], args: list, options: dict) -> list:
-    """What each formula gives for these inputs, without those that can't be made with them."""
-    found = []
-    for formula in formulas:
-        try:
-            found.append(formula(*args, **options))
-        except (TypeError, ValueError, LookupError, RuntimeError, ArithmeticError):
-            continue
-    return found
 
 
 def rule(
@@ -98,12 +80,9 @@ def rule(
 
     mistakes  {what to say: formula, or formulas, that give this wrong value};  options  of Check
     """
-    tolerance = options.get("tolerance", Check.tolerance)
-    drawn, *hidden = (
-        distinguishing(one, expected, mistakes or {}, tolerance)
-        for one in (inputs, *options.pop("hidden", ()))
-    )
-    return rule_on(call, drawn, expected, mistakes, hidden=hidden, **options)
+    check = rule_on(call, inputs, expected, mistakes, **options)
+    drawn, *hidden = (distinguishing(check, one) for one in (inputs, *check.hidden))
+    return replace(check, inputs=drawn, hidden=hidden)
 
 
 def rule_on(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -12,7 +11,7 @@ from vlmcourse import introspection, world
 from vlmcourse.evaluation import eval_mode
 from vlmcourse.evaluation.generation import STOP
 from vlmcourse.papers.flamingo import Flamingo
-from vlmcourse.parts.generation import generate
+from vlmcourse.parts.generation import generate, greedy_without
 from vlmcourse.parts.language import logits, new_cache, next_token_loss
 from vlmcourse.recipes.flamingo import DATASET_WEIGHTS, FeatureCache
 from vlmcourse.training.scale import Scale
@@ -64,10 +63,7 @@ def continuation_function(
         )["media"]
     names = list(introspection.gate_values(model))
     stop = int(tokenizer.encode([STOP])[0, 1])
-
-    def no_image(scores: Tensor) -> Tensor:
-        """The likeliest token that needs no picture."""
-        return scores.index_fill(1, torch.tensor(model.config.image_token_id), -math.inf).argmax(-1)
+    words = greedy_without(model.config.image_token_id)
 
     def ask(gates: Tensor, numbers: Sequence[int], text: str) -> tuple[Tensor, list[str]]:
         ids = tokenizer.encode([f"{IMAGE_TEXT} {text.strip()}"])[:, :-1].expand(len(gates), -1)
@@ -75,7 +71,7 @@ def continuation_function(
         with eval_mode(model), gates_set(model, dict(zip(names, gates.T))):
             probabilities = model(ids, **context)[:, -1].softmax(-1)
             cache = new_cache(model.lm)
-            written = generate(model, ids, most, no_image, stop, cache, **context)
+            written = generate(model, ids, most, words, stop, cache, **context)
         texts = tokenizer.decode(written.where(written != stop, tokenizer.PAD))
         return probabilities, [sentence.strip() for sentence in texts]
 

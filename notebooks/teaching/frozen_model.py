@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from itertools import pairwise
 
 from torch import Tensor, nn
 
+from teaching.built_models import Parts
 from vlmcourse import recipes, world
 from vlmcourse.papers.frozen import Frozen
 from vlmcourse.parts.attention import cached_length
@@ -44,8 +45,6 @@ from vlmcourse.world.questions import answers, ask
 from vlmcourse.world.regions import SubsetOfNouns
 from vlmcourse.world.scenes import SeededRandom
 
-Parts = Mapping[str, Callable]
-"""What the student writes, by name: VisualPrefix, interleave, freeze, caption_mask, caption_loss."""
 NOUNS = world.known_nouns()[:96:8]
 """Twelve nouns: few enough for an encoder to learn them from random weights in less than a minute."""
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from teaching import language_model_answers as answers
-from teaching.exercises import Exercise, distinguishing, normal, number, rule
+from teaching.exercises import Exercise, normal, number, rule
 from vlmgrader.checks import driver_source
 
 WORDS = 7
@@ -256,7 +256,7 @@ CACHED = Exercise(
     (
         rule(
             "generate_with_cache",
-            distinguishing(cached_inputs, cached(answers.generate_with_cache), CACHED_MISTAKES),
+            cached_inputs,
             cached(answers.generate_with_cache),
             CACHED_MISTAKES,
             driver=driver_source(run_cached),

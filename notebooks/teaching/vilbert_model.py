@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from teaching.vilbert_reference import PARTS
+from teaching.built_models import Parts
 from vlmcourse import recipes, world
 from vlmcourse.papers.vilbert import CoAttention, ViLBERT, ViLBERTConfig, sample_zeroed_regions
 from vlmcourse.papers.vilbert_tasks import ViLBERTForVQA
@@ -21,9 +21,6 @@ from vlmcourse.training.scale import Scale
 from vlmcourse.training.stages import seeded
 from vlmcourse.world import regions
 from vlmcourse.world.noise import Noise, mismatched
-
-Parts = Mapping[str, Callable]
-"""The student's functions by name; the course's own are PARTS of teaching.vilbert_reference."""
 
 
 class BuiltCoAttention(CoAttention):
@@ -135,11 +132,6 @@ def with_weights_of(model: ViLBERT, parts: Parts) -> BuiltViLBERT:
     built = build(model.config, parts)
     built.load_state_dict(model.state_dict())
     return built.eval()
-
-
-def count_own(parts: Parts) -> int:
-    """How many of the functions are not the course's own."""
-    return sum(part is not PARTS[name] for name, part in parts.items())
 
 
 class BuiltVQA(ViLBERTForVQA):

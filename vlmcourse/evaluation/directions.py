@@ -54,7 +54,7 @@ class Direction:
     paper      where it is from;  claim: in a sentence
     published  the paper's numbers, with their source
     compared   our measurements
-    control    "failed" if what was measured can't decide, because the control failed
+    control_failed  then what was measured can't decide
     reason     why the verdict isn't "agrees";  note: what to know of one that is
     """
 
@@ -63,7 +63,7 @@ class Direction:
     claim: str
     published: str
     compared: tuple[Comparison, ...]
-    control: str
+    control_failed: bool
     reason: str
     note: str
 
@@ -83,7 +83,7 @@ class Direction:
     def verdict(self) -> str:
         """Of VERDICTS: that of all comparisons if they have the same; "within noise" if they differ."""
         verdicts = {comparison.verdict for comparison in self.compared}
-        if self.control == "failed" or not verdicts:
+        if self.control_failed or not verdicts:
             return "not measured"
         return verdicts.pop() if len(verdicts) == 1 else "within noise"
 
@@ -112,7 +112,7 @@ def _direction(listed: Mapping) -> Direction:
         listed["claim"],
         _published(listed["published"]),
         tuple(map(_compared, listed["compared"])),
-        "failed" if failed else "",
+        failed,
         listed.get("reason", ""),
         listed.get("note", ""),
     )

@@ -22,6 +22,16 @@ def greedy(logits: Tensor) -> Tensor:
     return logits.argmax(-1)
 
 
+def greedy_without(token_id: int) -> Sampler:
+    """Sampler of the most probable token that isn't `token_id`, such as an image's, which would need an image of its own."""
+
+    def sample(logits: Tensor) -> Tensor:
+        never = torch.tensor(token_id, device=logits.device)
+        return greedy(logits.index_fill(-1, never, -torch.inf))
+
+    return sample
+
+
 def nucleus(
     p: float = 0.9, temperature: float = 1.0, generator: torch.Generator | None = None
 ) -> Sampler:

@@ -85,6 +85,15 @@ def pictures_with_boxes(
     return describe(drawn, f"{len(images)} pictures with the boxes of their regions: {words}.")
 
 
+def _write_values(axes, table: np.ndarray, middle: float, fontsize: float) -> None:
+    """Each value in its cell, white below `middle`, bold on the diagonal."""
+    for (row, column), value in np.ndenumerate(table):
+        style = {"ha": "center", "va": "center", "fontsize": fontsize}
+        style["color"] = "white" if value < middle else "black"
+        style["fontweight"] = "bold" if row == column else "normal"
+        axes.text(column, row, f"{round(float(value), 2) + 0.0:.2f}", **style)  # 0.00, not -0.00
+
+
 @course_style()
 def similarity(
     images: np.ndarray,
@@ -100,11 +109,7 @@ def similarity(
     low, high = limits or (table.min(), table.max())
     cells = axes.imshow(table, cmap=SEQUENTIAL, aspect="auto", vmin=low, vmax=high)
     middle = (low + high) / 2
-    for (row, column), value in np.ndenumerate(table):
-        style = {"ha": "center", "va": "center", "fontsize": 8}
-        style["color"] = "white" if value < middle else "black"
-        style["fontweight"] = "bold" if row == column else "normal"
-        axes.text(column, row, f"{round(float(value), 2) + 0.0:.2f}", **style)  # 0.00, not -0.00
+    _write_values(axes, table, middle, fontsize=8)
     axes.set_yticks(range(len(texts)), [_wrapped(text, 34) for text in texts], fontsize=8.5)
     axes.set_xticks([])
     axes.tick_params(length=0)
@@ -133,11 +138,7 @@ def image_text_table(
     drawn, (axes,) = figure(2 + 1.15 * columns, 1 + 0.62 * rows)
     cells = axes.imshow(values, cmap=SEQUENTIAL, aspect="auto")
     middle = (values.min() + values.max()) / 2
-    for (row, column), value in np.ndenumerate(values):
-        style = {"ha": "center", "va": "center", "fontsize": 9}
-        style["color"] = "white" if value < middle else "black"
-        style["fontweight"] = "bold" if row == column else "normal"
-        axes.text(column, row, f"{value:.2f}", **style)
+    _write_values(axes, values, middle, fontsize=9)
     axes.xaxis.tick_top()
     axes.set_xticks(range(columns), [_wrapped(text, 18) for text in texts], fontsize=8)
     axes.set_yticks(range(rows), [""] * rows)

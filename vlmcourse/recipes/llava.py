@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from vlmcourse import world
 from vlmcourse.evaluation import exact_match, generate_texts, noun_and_background_accuracy
 from vlmcourse.papers.llava import LLaVA, Projector
+from vlmcourse.parts.generation import greedy_without
 from vlmcourse.parts.image_features import ImageFeatures
 from vlmcourse.parts.language import freeze, width
 from vlmcourse.recipes import frozen
@@ -217,14 +218,10 @@ def generate_answers(
 
     It never writes a placeholder, which would want a picture of its own.
     """
-
-    def likeliest_word(logits: Tensor) -> Tensor:
-        placeholder = torch.tensor(model.image_token_id, device=logits.device)
-        return logits.index_fill(-1, placeholder, -torch.inf).argmax(-1)
-
     data = prompts.Prompts(pages, size, image_prefix(patches(model.vision)))
     stop = vocabulary()[frozen.STOP]
-    texts = generate_texts(model, data, max_new_tokens, sampler=likeliest_word, stop=stop)
+    words = greedy_without(model.image_token_id)
+    texts = generate_texts(model, data, max_new_tokens, sampler=words, stop=stop)
     return [text.removesuffix(frozen.STOP).strip() for text in texts]
 
 
