@@ -1,11 +1,13 @@
 """BLIP-2's comparisons at reduced scale, several seeds, controls. Writes benchmarks/results/replicate_blip2.json.
 
-    python -m benchmarks.replicate_blip2 [--scale smoke|laptop|gpu] [--only rows|beside|queries] [--fresh]
+    python -m benchmarks.replicate_blip2 [--scale smoke|laptop|gpu] [--only rows|beside|queries|retrieval] [--fresh]
 
 rows     stage 2 with and without stage 1, and stage 1 by itself (Sec. 4 and Fig. 5 of the paper)
 queries  1, 2 and 4 queries in the place of 8, both stages
 beside   on the same pictures and captions as stage 2, for as many steps of as many pictures: Frozen before the same language
          model, and BLIP on the same CLIP's tower, which learns on, with a decoder of its own in the language model's place
+retrieval  BLIP on the pairs of stage 1, as many of them, before the same CLIP's tower, which learns on: R@1 in the gallery in
+         which stage 1 is tested, and captions with and without a prompt
 
 Trained stages are cached, rows are kept as they come: a run that was stopped goes on. Each row says before which language
 model it was measured; rows of another one are measured anew.
@@ -22,6 +24,7 @@ import typer
 
 from vlmcourse import recipes, world
 from vlmcourse.evaluation import (
+    cider,
     exact_match,
     load_matching_results,
     noun_and_background_accuracy,
@@ -31,6 +34,7 @@ from vlmcourse.evaluation.interface import SinglePictureModel
 from vlmcourse.parts.language import freeze
 from vlmcourse.parts.tuning import count_trainable
 from vlmcourse.recipes import blip2 as recipe
+from vlmcourse.recipes.clip import training_pairs
 from vlmcourse.recipes.frozen import (
     ONE_THING,
     caption_report,
@@ -44,7 +48,7 @@ from vlmcourse.world.prompts import blank_images, swap_pictures
 
 app = typer.Typer(add_completion=False)
 SEEING, KNOWING = ("what", "colour", "presence"), ("category", "place", "purpose")
-PARTS = ("rows", "beside", "queries")
+PARTS = ("rows", "beside", "queries", "retrieval")
 CONTROLS: tuple[tuple[str, dict], ...] = (
     ("questions", {}),
     ("questions, blind", {"view": blank_images}),
@@ -184,6 +188,42 @@ def blip(size: Scale, seed: int, count: int) -> dict:
     return found
 
 
+def captions_by_prompt(model, size: Scale, count: int) -> dict[str, float]:
+    """CIDEr-D of greedy captions after "a picture of", and of those without a prompt, by the same references."""
+    pairs = world.Pairs("test", size.image_size, things=recipes.blip.THINGS)
+    pictures = world.to_pixels(pairs.images(range(count)))
+    given = [recipes.blip.references(scene) for scene in pairs.scenes(range(count))]
+    return {
+        name: sum(cider(recipes.blip.generate_captions(model, pictures, prompt=prompt), given))
+        / count
+        for name, prompt in (("prompt", recipes.blip.PROMPT), ("no prompt", ""))
+    }
+
+
+def blip_on_pairs(size: Scale, seed: int, count: int) -> dict:
+    """BLIP on as many of stage 1's pairs as stage 1 itself."""
+    pairs, first = training_pairs(size, seed), recipe.STAGE1_SIZES[size.name]
+    batch = recipes.get("blip").sizes[size.name].batch
+    made = recipes.get("blip").train_or_load(
+        size,
+        seed,
+        vision=recipes.get("clip").train_or_load(size).model.vision,
+        data=pairs,
+        steps=first.steps * first.batch // batch,
+    )
+    found = {
+        "row": "BLIP",
+        "seed": seed,
+        "steps": len(made.history),
+        **learnt(made.history),
+        "learns": count_trainable(made.model),
+        **recipes.blip.retrieval_report(made.model, world.Pairs("test", size.image_size), count),
+        "CIDEr": captions_by_prompt(made.model, size, count),
+    }
+    print(found, flush=True)
+    return found
+
+
 def planned(
     size: Scale, vision, count: int, seeds: int
 ) -> dict[str, dict[tuple[str, int], Callable[[], dict]]]:
@@ -206,6 +246,9 @@ def planned(
             (name, seed): partial(row, name, size, seed, vision, count, queries)
             for seed in numbers
             for name, queries in FEWER.items()
+        },
+        "retrieval": {
+            ("BLIP", seed): partial(blip_on_pairs, size, seed, count) for seed in numbers
         },
     }
 
@@ -250,9 +293,8 @@ def main(
                 one["row"] == row_name and one["seed"] == seed for one in kept[part]
             ):
                 kept[part].append({**measure(), **reader})
-                save_results(
-                    name, kept["rows"], **facts, beside=kept["beside"], queries=kept["queries"]
-                )
+                others = {other: rows for other, rows in kept.items() if other != "rows"}
+                save_results(name, kept["rows"], **facts, **others)
 
 
 if __name__ == "__main__":

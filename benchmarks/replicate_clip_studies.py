@@ -1,7 +1,8 @@
 """CLIP's studies at reduced scale, three seeds: data sets, shots, class lists, overlap, noise, shift, scaling.
 
-    python -m benchmarks.replicate_clip_studies [--scale smoke|laptop]     about 20 minutes on one core
+    python -m benchmarks.replicate_clip_studies [--scale smoke|laptop]     about 40 minutes on one core
 
+The part "longer": the studies whose seeds differ most after 300 steps, with LONGER times as many for every model in them.
 All rows are of small CLIPs (recipes/clip_studies.py): 57 nouns, pictures of 32 pixels, 8,192 pairs. Trained stages are cached
 and rows are saved seed by seed, so a run that was stopped goes on where it was. Writes results/replicate_clip_studies.json.
 """
@@ -65,6 +66,7 @@ NOUN_SETS = {
     "household": ("furniture", "object", "tool"),
 }
 PLACES = ("top left", "top right", "bottom left", "bottom right", "middle")
+LONGER = 3
 NOISE, KEPT = 0.4, 0.6
 """Share of pairs that get another picture's caption, and share that the filter keeps."""
 ALARM, GROUP = "animal", "clothing"
@@ -309,12 +311,17 @@ def overlap_rows(model: CLIP, size: Scale, seed: int) -> dict:
     }
 
 
+def noisy_pool(size: Scale, seed: int) -> Pool:
+    """Half of the pairs; a share NOISE of them has another picture's caption."""
+    return Pool(study_pairs(seed=seed, noise=Noise(NOISE)), PAIRS[size.name] // 2)
+
+
 def noise_rows(size: Scale, seed: int) -> dict:
     """Small CLIPs trained on noisy pairs, on the ones that lesson 02's CLIP keeps, and on the same pictures with their captions.
 
     "held out": loss on pairs of the test split, with their own captions, in batches as large as those of training
     """
-    noisy = Pool(study_pairs(seed=seed, noise=Noise(NOISE)), PAIRS[size.name] // 2)
+    noisy = noisy_pool(size, seed)
     judge = recipes.get("clip").train_or_load(size.name).model
     judged = replace(noisy.pairs, size=judge.config.image_size)
     images, texts = embed(judge, judged, range(noisy.count))
@@ -339,13 +346,41 @@ def noise_rows(size: Scale, seed: int) -> dict:
     return rows
 
 
-def half_labelled(size: Scale, seed: int) -> Supervised:
+def half_labelled(size: Scale, seed: int, steps: int | None = None) -> Supervised:
     """A ResNet trained with the labels of LABELLED nouns on pictures of these alone."""
     pairs = study_pairs(seed=seed, things=(1, 1))
     rows = [row for row in range(PAIRS[size.name]) if pairs.scene(row).words[0] in LABELLED]
     data = Pool(pairs, PAIRS[size.name], tuple(rows))
     options = {"vision_width": 128, "resnet": (1, 1, 1)}
-    return train_supervised(size, seed, data, **options).model
+    return train_supervised(size, seed, data, steps, **options).model
+
+
+def longer(size: Scale, seed: int) -> dict:
+    """Data sets and shots, three image towers, noisy pairs, each model with LONGER times as many steps.
+
+    "won": share of the data sets on which zero-shot is more accurate than the probe on the supervised classifier.
+    """
+    steps = LONGER * SIZES[size.name].steps
+    small, resnet = {"vision_width": 32}, {"vision_width": 128, "resnet": (1, 1, 1)}
+    clips = {
+        name: train_study_clip(size, seed, steps=steps, **options).model
+        for name, options in (("ViT 64", {}), ("ViT 32", small), ("ResNet 128", resnet))
+    }
+    clip = clips["ViT 64"]
+    towers = {"CLIP": clip, "supervised": half_labelled(size, seed, steps)}
+    sets = data_set_rows(clip, towers, size, seed)
+    won = [row["zero-shot"] > row["probe on supervised"] for row in sets.values()]
+    noisy = train_study_clip(size, seed, noisy_pool(size, seed), steps=steps).model
+    return {
+        "data sets": sets | {"won": sum(won) / len(won)},
+        "shots": shot_rows(clip, towers, size, seed),
+        "scaling": {
+            name: scores(model, size, seed)
+            | {"linear probe": linear_probe(*labelled(model.vision, model, size, seed), STRENGTHS)}
+            for name, model in clips.items()
+        },
+        "noise": {"all pairs": scores(noisy, size, seed)},
+    }
 
 
 def measure(name: str, size: Scale, seed: int) -> dict:
@@ -382,12 +417,16 @@ def main(scale: str = "laptop", seeds: int = 3) -> None:
     sizes = SIZES[size.name]
     facts = {"scale": scale, "steps": sizes.steps, "batch": sizes.batch, "pairs": PAIRS[size.name]}
     facts |= {"command": "python -m benchmarks.replicate_clip_studies", "labelled": LABELLED}
-    rows = load_matching_results(name, **facts).get("rows", [])
+    before = load_matching_results(name, **facts)
+    rows, long = before.get("rows", []), before.get("longer", [])
     for seed in range(seeds):
+        if not any(row["seed"] == seed for row in long):
+            long = [*long, {"seed": seed, "steps": LONGER * sizes.steps} | longer(size, seed)]
+            print(long[-1], save_results(name, rows, longer=long, **facts), flush=True)
         for study in STUDIES:
             if not any((row["row"], row["seed"]) == (study, seed) for row in rows):
                 rows = [*rows, {"row": study, "seed": seed} | measure(study, size, seed)]
-                path = save_results(name, rows, **facts)
+                path = save_results(name, rows, longer=long, **facts)
                 print(f"{study}, seed {seed}: kept in {path}", flush=True)
 
 

@@ -7,7 +7,7 @@ lending  when does a frozen model lend its abilities to a picture?       about 3
 real     SmolLM2 (`make pretrained`) in the place of the tiny one        about 10 minutes
 
 Every row is an encoder before a language model, trained with the same batches and steps as the stage that ships; rows differ in
-the language model (frozen, finetuned with the encoder, scratch: never pretrained, smaller), in what is seen (blind: grey
+the language model (frozen, finetuned with the encoder at a twentieth of its rate, scratch: never pretrained, smaller), in what is seen (blind: grey
 pictures, in training and test) and in what is read (captions, or questions with answers). What was measured on today's language
 model with as many steps and questions is kept, row by row, so that a run that was stopped goes on; all else in the file is
 dropped.
@@ -16,9 +16,11 @@ dropped.
 from __future__ import annotations
 
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, replace
 
 import torch
 import typer
+from torch import nn
 from torch.nn.functional import normalize
 
 from teaching import smollm2
@@ -42,6 +44,7 @@ from vlmcourse.recipes.frozen import (
     vqa_episodes,
 )
 from vlmcourse.training.checkpoint import checksum
+from vlmcourse.training.optimisation import Optimisation
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import tokenizer
 from vlmcourse.world.prompts import CaptionDataset, blank_images, frame_pixels
@@ -72,6 +75,29 @@ def small(size: Scale) -> dict[str, int]:
     return {"width": max(32, sizes.width // 3), "depth": max(1, sizes.depth - 1)}
 
 
+@dataclass(frozen=True)
+class SlowLanguageModel(Optimisation):
+    """The language model learns at `share` of the encoder's rate. At the whole rate it learns its captions blind, before the
+    encoder sees anything: no noun is named."""
+
+    share: float = 1 / 20
+
+    def optimiser(self, model: nn.Module, device: torch.device) -> torch.optim.AdamW:
+        made = super().optimiser(model, device)
+        slow = {id(parameter) for parameter in model.lm.parameters()}
+        for group in list(made.param_groups):
+            own = [one for one in group["params"] if id(one) in slow]
+            group["params"] = [one for one in group["params"] if id(one) not in slow]
+            made.add_param_group({**group, "params": own, "share": self.share})
+        return made
+
+    def set_learning_rate(self, optimiser: torch.optim.Optimizer, step: int, steps: int) -> float:
+        rate = super().set_learning_rate(optimiser, step, steps)
+        for group in optimiser.param_groups:
+            group["lr"] = rate * group.get("share", 1.0)
+        return rate
+
+
 def trained(name: str, size: Scale, seed: int):
     """The model of a row, and what it sees."""
     view = blank_images if "blind" in name else world.to_pixels
@@ -89,9 +115,10 @@ def trained(name: str, size: Scale, seed: int):
         if "VQA" in name
         else recipes.frozen.caption_data(size, seed, view)
     )
-    return recipes.get("frozen").train_or_load(
-        size, seed, lm=lm and lm(), data=data, steps=steps(size)
-    ), view
+    made = recipes.get("frozen")
+    if name == "finetuned":
+        made = replace(made, optimisation=SlowLanguageModel(**asdict(made.optimisation)))
+    return made.train_or_load(size, seed, lm=lm and lm(), data=data, steps=steps(size)), view
 
 
 def row(name: str, size: Scale, seed: int, count: int) -> dict:
@@ -159,7 +186,7 @@ def in_words(size: Scale, count: int) -> dict:
     }
 
 
-def nowhere(lm: torch.nn.Module) -> None:
+def nowhere(lm: nn.Module) -> None:
     """No start: the paper's plain matrix."""
 
 

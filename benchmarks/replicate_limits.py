@@ -6,6 +6,7 @@ The models are those of `in_context.flamingo`: 48 nouns, captions, and pages of 
 
 naming    which of the 48 nouns is on a picture, beside CLIP's own zero-shot choice with the same tower
 shots     names by number of examples, far beyond the pages of training, of known nouns and of new ones
+long      names after LONG examples: longer than any row that the language model was trained on
 order     four examples in all orders: how many questions does one order get right and another wrong?
 examples  names with wrong answers, swapped or grey pictures
 blind     category, place, purpose with every picture grey, without examples and after four, beside chance
@@ -48,6 +49,8 @@ from vlmcourse.world.regions import SubsetOfNouns
 
 app = typer.Typer(add_completion=False)
 SHOTS = (0, 1, 2, 4, 8, 16, 24)
+LONG = 48
+"""Such a prompt takes some 390 words; the rows of the language model's training had 256."""
 KNOWING = ("category", "place", "purpose")
 
 
@@ -115,6 +118,7 @@ def row(size: Scale, seed: int, count: int) -> dict:
         "seconds": stage.history[-1].seconds,
         "naming": naming(model, size, count),
         "shots": by_shots(model, count, nouns.known, "test"),
+        "long": {str(LONG): episode_accuracy(model.choose, binding(count, LONG, nouns.known))},
         "shots, new nouns": by_shots(model, count, nouns.new, nouns.new_split),
         "order": {**asdict(ordered), "spread": ordered.spread},
         "examples": corrupted_example_accuracy(model.choose, binding(count, 4, nouns.known)),

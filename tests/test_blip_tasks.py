@@ -159,6 +159,7 @@ def test_captions_go_on_after_the_prompt(blip):
     said = generate_captions(blip, pixel_values, max_new_tokens=5)
     assert len(said) == 3 and all(len(tokenizer.split_words(text)) <= 5 for text in said)
     assert generate_captions(blip, pixel_values, nucleus(1e-6), max_new_tokens=5) == said
+    assert all(generate_captions(blip, pixel_values, prompt="", max_new_tokens=5))
     scene = world.sample("test", 1)
     assert references(scene) and all(text.endswith(scene.background) for text in references(scene))
 

@@ -5,7 +5,9 @@ import copy
 import pytest
 import torch
 from test_language import MODELS, RELATIVE
+from torch import nn
 
+from benchmarks import replicate_frozen
 from vlmcourse.papers.frozen import Frozen, FrozenConfig
 from vlmcourse.parts import generation, language
 from vlmcourse.training.batches import Batches
@@ -183,6 +185,22 @@ def test_finetuned_is_the_same_model_without_the_freeze():
     before = copy.deepcopy(model.lm.state_dict())
     list(fit(model, Batches(lambda indices: batch(len(indices)), 4), 3, precision=torch.float32))
     assert any(not torch.equal(value, before[key]) for key, value in model.lm.state_dict().items())
+
+
+def test_a_finetuned_language_model_learns_at_a_share_of_the_rate():
+    model = nn.Module()
+    model.lm, model.connector = nn.Linear(3, 3), nn.Linear(3, 3)
+    optimisation = replicate_frozen.SlowLanguageModel(share=0.1)
+    optimiser = optimisation.optimiser(model, torch.device("cpu"))
+    rate = optimisation.set_learning_rate(optimiser, 50, 100)
+    rates = {
+        id(parameter): group["lr"]
+        for group in optimiser.param_groups
+        for parameter in group["params"]
+    }
+    assert all(rates[id(one)] == pytest.approx(rate / 10) for one in model.lm.parameters())
+    assert all(rates[id(one)] == rate for one in model.connector.parameters())
+    assert len(rates) == 4
 
 
 def test_vectors_start_where_they_are_told_and_nowhere_by_default():

@@ -62,6 +62,17 @@ def test_the_four_sources_are_what_they_say():
         len(WEB.pairs(index)[1].split()) for index in range(32)
     )
     assert all(all(word in text for word in scene.words) for scene, text in described)
+    alone = [
+        (scene, text) for scene, text in map(WEB.described, range(200)) if len(scene.things) == 1
+    ]
+    at_once = sum(text.startswith(scene.words[0]) for scene, text in alone)
+    assert 0.35 < at_once / len(alone) < 0.65  # half begin with the thing's word
+    asked = Counter(
+        text.split(" answer")[0]
+        for index in range(300)
+        for text in WEB.questions(index, WEB.rng("pages", index))[1::2]
+    )
+    assert not any("for" in text.split() for text in asked)  # nobody asks what a thing is for
     wrong = sum(
         not any(word in text for word in scene.words) for scene, text in map(WEB.pairs, range(400))
     )

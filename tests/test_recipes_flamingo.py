@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from benchmarks import replicate_shots
+from benchmarks import replicate_ablations, replicate_shots
 from benchmarks.replicate_flamingo import WORDS, Early, EarlyAndOpen
 from vlmcourse import recipes
 from vlmcourse.parts.language import freeze
+from vlmcourse.recipes import in_context
 from vlmcourse.recipes.flamingo import FrozenTower, PixelSource, page_datasets
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import tokenizer
@@ -77,3 +78,31 @@ def test_language_models_of_three_sizes_are_asked_the_same(banks):
     found = replicate_shots.run("small", SMOKE, banks[0], seed=0, count=4)
     assert found["fine-tuned"].keys() == replicate_shots.TASKS.keys() < found["curves"].keys()
     assert all(tuple(curve) == replicate_shots.NUMBERS for curve in found["curves"].values())
+
+
+def test_noisy_captions_belong_to_other_pictures_four_times_in_ten():
+    clean, noisy = in_context.NamedThings(), replicate_ablations.NoisyThings()
+    pages = [(clean.captions(index), noisy.captions(index)) for index in range(300)]
+    assert all(scene == own for (own, _), (scene, _) in pages)
+    assert 0.3 < sum(text != own for (_, own), (_, text) in pages) / 300 < 0.5
+
+
+def test_a_row_of_the_ablations_changes_what_it_says(banks, monkeypatch):
+    trained = {}
+
+    def keep(size, seed, data, **options):
+        trained.update(data=set(data), **options)
+        raise StopIteration
+
+    monkeypatch.setattr(in_context, "flamingo", keep)
+    rows = {row.name: row for row in replicate_ablations.ROWS}
+    for name, data in (
+        ("w/o pages", {"captions"}),
+        ("w/o image-text pairs", {"names", "questions"}),
+    ):
+        with pytest.raises(StopIteration):
+            replicate_ablations.run(rows[name], SMOKE, banks[0], 0, 4)
+        assert trained.pop("data") == data and "lm" not in trained
+    with pytest.raises(StopIteration):
+        replicate_ablations.run(rows["from scratch"], SMOKE, banks[0], 0, 4)
+    assert all(weight.requires_grad for weight in trained["lm"].parameters())

@@ -167,9 +167,10 @@ def generate_captions(
 ) -> list[str]:
     """What the decoder says of pictures (B, 3, S, S) after the prompt, which is not repeated.
 
-    max_new_tokens  without the prompt;  beams: beam search instead of `sampler`
+    max_new_tokens  without the prompt, which may be empty;  beams: beam search instead of `sampler`
     """
-    start, captions = tokenizer.encode([prompt])[:, :-1], []  # <bos> prompt, without <eos>
+    begin, captions = torch.tensor([[tokenizer.BOS]]), []
+    start = tokenizer.encode([prompt])[:, :-1] if prompt else begin  # without <eos>
     with eval_mode(model):
         for part in pixel_values.split(1 if beams else batch):
             context = model.vision_context(part)

@@ -62,7 +62,7 @@ class Sizes(registry.Sizes):
 
 SIZES = {
     "smoke": Sizes(1, 8, {"pages": 2, "pairs": 4, "described": 4, "videos": 2}, 64, 4, 1),
-    "laptop": Sizes(1, 1600, {"pages": 6, "pairs": 12, "described": 40, "videos": 8}, 8192, 8, 2),
+    "laptop": Sizes(1, 1600, {"pages": 12, "pairs": 12, "described": 32, "videos": 8}, 8192, 8, 2),
     "gpu": Sizes(
         1, 20_000, {"pages": 128, "pairs": 256, "described": 256, "videos": 64}, 65_536, 64, 6
     ),
@@ -114,11 +114,16 @@ def residual_rms(lm: nn.Module, rows: int = 8) -> tuple[float, ...]:
 
 
 def new_flamingo(
-    config: FlamingoConfig, tower: nn.Module, lm: nn.Module, seed: int = 0, **parts
+    config: FlamingoConfig,
+    tower: nn.Module,
+    lm: nn.Module,
+    seed: int = 0,
+    model: type[Flamingo] = Flamingo,
+    **parts,
 ) -> Flamingo:
     """An untrained Flamingo, which depends on the seed alone, between these two. parts: block, resampler of Flamingo."""
     with seeded(seed):
-        return Flamingo(config, tower, lm, **parts)
+        return model(config, tower, lm, **parts)
 
 
 @torch.no_grad()
@@ -172,7 +177,7 @@ def setup(
     lm, tower  default: the tiny language model and CLIP's tower, frozen. Of one that is not frozen a copy is trained, too
     features   for several runs with the same tower: its cache
     data       {name: (data set, pages a step)}, or a mixture of them; default: page_datasets
-    parts      block, resampler of Flamingo;  changes: of FlamingoConfig
+    parts      block, resampler of Flamingo; "model": another class in its place;  changes: of FlamingoConfig
     """
     lm = freeze(stage("language").lm) if lm is None else deepcopy(lm)
     tower = freeze(FrozenTower(stage("clip").vision)) if tower is None else tower

@@ -99,21 +99,29 @@ def tower(scale: Scale | str | None = None) -> nn.Module:
     return freeze(ClassToken(clip.vision))
 
 
-def flamingo(scale: Scale | str | None = None, seed: int = 0, **options) -> TrainedStage:
-    """Flamingo on captions, names and questions. Its model is WeightedLosses, as that of the recipe "flamingo"; options: of that."""
-    size, vision = Scale.of(scale), tower(scale)
+def sources(pages: NamedThings, cache: FeatureCache) -> dict[str, tuple[PageDataset, int]]:
+    """The three data sets, each with how many pages a step takes."""
+    return {
+        "names": (PageDataset(pages.name_pages, cache), 8),
+        "captions": (PageDataset(pages.captions, cache), 24),
+        "questions": (PageDataset(pages.question_pages, cache), 8),
+    }
+
+
+def flamingo(scale: Scale | str | None = None, seed: int = 0, data=None, **options) -> TrainedStage:
+    """Flamingo on captions, names and questions. Its model is WeightedLosses, as that of the recipe "flamingo".
+
+    data     some of `sources`, or others of these names; default: all
+    options  of the recipe "flamingo"
+    """
+    size, vision = Scale.of(scale), options.pop("tower", None) or tower(scale)
     cache = FeatureCache(vision, size.image_size)
-    pages = NamedThings(seed=seed)
     return get("flamingo").train_or_load(
         size,
         seed,
         tower=vision,
         features=cache,
-        data={
-            "names": (PageDataset(pages.name_pages, cache), 8),
-            "captions": (PageDataset(pages.captions, cache), 24),
-            "questions": (PageDataset(pages.question_pages, cache), 8),
-        },
+        data=data or sources(NamedThings(seed=seed), cache),
         weights={"names": 1.0, "captions": 1.0, "questions": 1.0},
         **{"steps": STEPS[size.name][1], "latents": 4, **options},
     )

@@ -141,16 +141,22 @@ class WebPages:
         return scene, f"{captions.varied(caption_scene, rng)} ."
 
     def described(self, index: int) -> tuple[Part, ...]:
-        """LTIP: a picture and a full description."""
+        """LTIP: a picture and a full description. Of a thing alone, half begin with its word, as the language model's texts do.
+
+        With sentences alone, later blocks can learn to say the word after "a picture of a", and what stands at the tag needn't
+        be a thing: then the language model lends it few facts.
+        """
         rng = self.rng("described", index)
         scene = self.single_thing(index) if rng.random() < 0.6 else self.several_things(index)
         details = [
             f"the {thing.word} is {f'in the {quarter(thing)}' if rng.random() < 0.5 else thing.noun.colour} ."
             for thing in scene.things
         ]
-        return scene, " ".join(
-            [f"{captions.detailed(scene, rng)} .", *rng.sample(details, len(details))]
-        )
+        text = captions.detailed(scene, rng)
+        if len(scene.things) == 1 and rng.random() < 0.5:
+            (word,) = scene.words
+            text = rng.choice((f"{word} {scene.background}", word))
+        return scene, " ".join([f"{text} .", *rng.sample(details, len(details))])
 
     def videos(self, index: int) -> tuple[Part, ...]:
         """VTP: a video and a sentence, or a question with its answer."""
@@ -161,13 +167,13 @@ class WebPages:
         )
 
     def pages(self, index: int) -> tuple[Part, ...]:
-        """M3W: articles, pages where things get invented names, and pages of questions and answers, in equal parts.
+        """M3W: of four pages two ask questions and answer them, one gives things invented names, one is an article.
 
         On half of the articles the text about a picture stands before it, and half of all pages are read as if it did: their
         pictures move before the text that precedes them (p_next = 1/2, Sec. A.3.2). Neither knows of the other.
         """
         rng = self.rng("pages", index)
-        kind = rng.choice((self.article, self.names, self.questions))
+        kind = rng.choice((self.article, self.names, self.questions, self.questions))
         return kind(index, rng)
 
     def article(self, index: int, rng: SeededRandom) -> tuple[Part, ...]:
@@ -204,10 +210,11 @@ class WebPages:
         ]
 
     def questions(self, index: int, rng: SeededRandom) -> tuple[Part, ...]:
+        """One to five questions of one kind, each about a picture of its own. What a thing is for is never asked."""
         parts: list[Part] = []
-        kind = rng.choice(("what", "what", "colour", "presence", "category", "place"))
-        for number in range(2 + int(rng.random() * 3)):
-            scene = self.single_thing(4 * index + number)
+        kind = rng.choice((*2 * ("what", "category", "place"), "colour", "presence"))
+        for number in range(1 + int(rng.random() * 5)):
+            scene = self.single_thing(5 * index + number)
             question = ask(scene, rng, (kind,))
             parts += [scene, f"{question_prompt(question)} {question.answer} ."]
         return tuple(parts)
