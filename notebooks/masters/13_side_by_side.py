@@ -1027,4 +1027,4 @@ Markdown(
 # - Limits: one tiny language model; one budget (with ten times the steps the order may change, so try); co_occurrence that we planted, at a strength that we chose; yes-or-no questions in one wording.
 # - Read: POPE's Sections 3 and 4; Min et al.'s Section 4, then Section 5 on what *does* matter; Flamingo's Section 6 and Appendix on limits; *Winoground* ([2204.03162](https://arxiv.org/abs/2204.03162)), real pictures with exchanged captions.
 # - Try: `co_occurrence.Habits(size, signs=0.5)`; a bridge of your own: anything with `vision_context(pixel_values)` and `forward(ids, **context)` fits `answering.Bridge`.
-# - Next: **lesson 15**, real weights, your own photos, and a project of your own.
+# - Next: **lesson 14**, LLaVA and what came after Flamingo.

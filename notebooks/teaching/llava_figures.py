@@ -1,0 +1,192 @@
+"""Lesson 14: its diagram, figures and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import nn
+
+from teaching.frozen_figures import rendered
+from teaching.frozen_tables import markdown, plain
+from teaching.llava_talk import write
+from vlmcourse import evaluation, plots, world
+from vlmcourse.papers.llava import LLaVA
+from vlmcourse.parts.language import width
+from vlmcourse.plots import Diagram
+from vlmcourse.recipes import blip2, flamingo, frozen, llava
+from vlmcourse.recipes.llava import DESCRIBE, KINDS, patches
+from vlmcourse.training.scale import Scale
+
+SAME = ("what", "colour", "category", "place", "purpose")
+"""Kinds of questions that all three systems are asked; their answers are single words."""
+
+
+def prefix(model: LLaVA) -> str:
+    """What stands in a text for a picture: a placeholder for each patch, and a full stop."""
+    return blip2.image_prefix(patches(model.vision))
+
+
+def scenes(scale: Scale, count: int, things: tuple[int, int] = (1, 2)) -> list[world.Scene]:
+    """Held-out scenes of so many things, others than those of the tests."""
+    return llava.scenes(scale, 1, "test", things).scenes(range(count))
+
+
+def at_work(model: LLaVA, shown: Sequence[world.Scene]):
+    """Pictures with LLaVA's description and the kind of one of their things, marked as right or wrong."""
+    rng = world.SeededRandom("at work")
+    asked = [world.questions.category(scene, rng) for scene in shown]
+    described = write(model, [(scene, DESCRIBE) for scene in shown])
+    kinds = write(model, [(s, f"question : {q.text} answer :") for s, q in zip(shown, asked)])
+    lines = []
+    for scene, said, question, kind in zip(shown, described, asked, kinds):
+        named = all(word in said.split() for word in scene.words)
+        right = kind == question.answer
+        marks = ["✓" if one else "✗" for one in (named, right)]
+        lines.append(f"{marks[0]} {said}\n{marks[1]} {question.text} {kind}")
+    return plots.pictures(rendered(shown, model.vision.image_size), lines)
+
+
+def system(model: LLaVA, tokens: int) -> Diagram:
+    """LLaVA with the shapes of our model, for one picture and a text of `tokens` tokens, one of them the placeholder."""
+    P, C, D = patches(model.vision), model.vision.width, width(model.lm)
+    size, layers = model.vision.image_size, model.lm.config.num_hidden_layers
+    diagram = Diagram("LLaVA: every patch becomes a vector among the words")
+    add = diagram.box
+    add("pixels", "picture", f"pixels (1, 3, {size}, {size})", column=0, row=0, kind="data")
+    add("ids", "dialogue", f"ids (1, {tokens})", column=0, row=1, kind="data")
+    add("vision", "CLIP's image encoder", "without its last block", f"patches (1, {P}, {C})", column=1, row=0, kind="frozen")  # fmt: skip
+    add("table", "word embeddings", f"(1, {tokens}, {D})", column=1, row=1, kind="frozen")
+    add("projector", "projector", "two layers, GELU", f"(1, {P}, {D})", column=2, row=0, kind="trained")  # fmt: skip
+    add("joined", "insert", "patches for the placeholder", f"(1, {tokens - 1 + P}, {D})", column=2, row=1)  # fmt: skip
+    add("lm", "language model", f"{layers} layers", "trained in stage 2 only", column=3, row=1, kind="trained")  # fmt: skip
+    add("loss", "loss", "on answers only", column=4, row=1, kind="loss")
+    for source, target in (
+        ("pixels", "vision"),
+        ("ids", "table"),
+        ("vision", "projector"),
+        ("projector", "joined"),
+        ("table", "joined"),
+        ("joined", "lm"),
+        ("lm", "loss"),
+    ):
+        diagram.arrow(source, target)
+    diagram.arrow("loss", "lm", gradient=True)
+    diagram.arrow("lm", "projector", gradient=True)
+    return diagram
+
+
+def views_figure(views: Mapping[str, Mapping[str, float]]):
+    """Bars of right answers by kind, of {view: {kind: share}}."""
+    kinds = next(iter(views.values()))
+    groups = {kind: {view: scores[kind] for view, scores in views.items()} for kind in kinds}
+    return plots.bars(groups, "right answers (share)", sideways=True, highest=1, form=".2f")
+
+
+def results() -> dict:
+    """benchmarks/results/replicate_llava.json."""
+    return evaluation.load_results("replicate_llava")
+
+
+def measured(row: str, *path: str) -> evaluation.Spread:
+    return evaluation.spread_over_seeds(results()["rows"], row, *path)
+
+
+def looking_figure():
+    """Right answers by kind, with the picture and with another question's, over seeds."""
+    groups = {
+        kind: {view: measured("LLaVA", view, kind) for view in ("with the picture", "pictures exchanged")}
+        for kind in (*KINDS, "mean")
+    }  # fmt: skip
+    return plots.bars(groups, "right answers (share)", sideways=True, highest=1, form=".2f")
+
+
+def kinds_sentence() -> str:
+    """For which kinds of questions the right picture makes answers better, by the course's rule."""
+    views = ("with the picture", "pictures exchanged")
+    found = {
+        kind: evaluation.verdict(*(measured("LLaVA", view, kind).values for view in views))
+        for kind in KINDS
+    }
+    better = [kind for kind, said in found.items() if said == "agrees"]
+    others = [kind for kind in found if kind not in better]
+    return (
+        f"Better with the right picture, by the rule of the section 'The paper beside ours': "
+        f"**{', '.join(better) or 'none'}**. Not better: **{', '.join(others) or 'none'}**."
+    )
+
+
+def stages_table() -> str:
+    """What each stage is worth: answers, and what the language model still knows without pictures."""
+    rows = [
+        [
+            row,
+            plain(measured(row, "with the picture", "mean")),
+            plain(measured(row, "pictures exchanged", "mean")),
+            plain(measured(row, "texts", "facts")),
+            plain(measured(row, "texts", "binding")),
+        ]
+        for row in ("LLaVA", "alignment only")
+    ]
+    chance = {name: measured("LLaVA", "texts", f"{name}, chance").mean for name in ("facts", "binding")}  # fmt: skip
+    head = (
+        "mean ± sd, three seeds",
+        "right answers",
+        "pictures exchanged",
+        f"facts, in words (chance {chance['facts']:.2f})",
+        f"new names, in words (chance {chance['binding']:.2f})",
+    )
+    return markdown(head, rows)
+
+
+def same_questions(
+    models: Mapping[str, nn.Module], scale: Scale, count: int
+) -> dict[str, dict[str, float]]:
+    """{kind: {system: share of right answers}} of questions about single held-out things; the likeliest choice counts.
+
+    models  {"LLaVA": ..., "BLIP-2": ..., "Flamingo": ...}
+    """
+    found: dict[str, dict[str, float]] = {}
+    chat, bridge, pages = (models[name] for name in ("LLaVA", "BLIP-2", "Flamingo"))
+    queries, size = blip2.image_prefix(bridge.qformer.config.queries), scale.image_size
+    for kind in SAME:
+        asked = llava.held_out_questions(kind, scale, count, frozen.ONE_THING)
+        given = [one.answer for one in asked]
+        found[kind] = {
+            "LLaVA": frozen.episode_accuracy(chat, asked, image_prefix=prefix(chat), size=size),
+            "BLIP-2": frozen.episode_accuracy(bridge, asked, image_prefix=queries, size=size),
+            "Flamingo": flamingo.episode_accuracy(pages, asked, size),
+            "always the most frequent answer": max(map(given.count, set(given))) / count,
+        }
+    return found
+
+
+def same_figure(found: Mapping[str, Mapping[str, float]]):
+    """Bars of `same_questions`."""
+    return plots.bars(found, "right answers (share)", sideways=True, highest=1, form=".2f")
+
+
+def claims_table() -> str:
+    """The paper's claims beside our measurements, with a verdict by the course's rule."""
+    llava, first = (
+        measured(row, "with the picture", "mean") for row in ("LLaVA", "alignment only")
+    )
+    return markdown(
+        ("claim of the paper", "paper (Table 4)", "ours: mean ± sd, 3 seeds", "verdict"),
+        [
+            [
+                "instruction tuning improves answers",
+                "85.1 against 21.5",
+                f"{plain(llava)} against {plain(first)}",
+                f"**{evaluation.verdict(llava.values, first.values)}**",
+            ]
+        ],
+    )
+
+
+def control_table() -> str:
+    """Our own control: are answers better with the right picture?"""
+    seen, other = (measured("LLaVA", view, "mean") for view in ("with the picture", "pictures exchanged"))  # fmt: skip
+    return markdown(
+        ("our control", "with the picture", "pictures exchanged", "verdict"),
+        [["answers depend on the picture", plain(seen), plain(other), f"**{evaluation.verdict(seen.values, other.values)}**"]],
+    )  # fmt: skip
