@@ -69,8 +69,14 @@ def changed_layer(layer, x, R, features, mask, change: str = "") -> Tensor:
         "exchanged": (ffn_t, ffn_q),
         "queries' for all": (ffn_q, ffn_q),
         "text's for all": (ffn_t, ffn_t),
+        "queries' branch for all": (ffn_q, ffn_q),
+        "text's branch for all": (ffn_t, ffn_t),
     }.get(change, (ffn_q, ffn_t))
-    norm_q, norm_t = {"norms exchanged": (norm_t, norm_q)}.get(change, (norm_q, norm_t))
+    norm_q, norm_t = {
+        "norms exchanged": (norm_t, norm_q),
+        "queries' branch for all": (norm_q, norm_q),
+        "text's branch for all": (norm_t, norm_t),
+    }.get(change, (norm_q, norm_t))
     if change == "no last norm":
         norm_q = norm_t = nn.Identity()
 
@@ -133,11 +139,13 @@ LAYER_MISTAKES = {
     "the LayerNorms after the feed-forward networks are missing.": layer_mistake("no last norm"),
     "the mask is not used in self-attention.": layer_mistake("no mask"),
     "queries and text have exchanged their feed-forward networks.": layer_mistake("exchanged"),
-    "the text goes through the queries' feed-forward network; it has one of its own.": layer_mistake(
-        "queries' for all"
+    "the text goes through the queries' feed-forward network; it has one of its own.": (
+        layer_mistake("queries' for all"),
+        layer_mistake("queries' branch for all"),
     ),
-    "the queries go through the text's feed-forward network; they have one of their own.": layer_mistake(
-        "text's for all"
+    "the queries go through the text's feed-forward network; they have one of their own.": (
+        layer_mistake("text's for all"),
+        layer_mistake("text's branch for all"),
     ),
     "queries and text have exchanged their last LayerNorms.": layer_mistake("norms exchanged"),
     "the text comes first in your result; queries come first.": layer_mistake("text first"),

@@ -128,8 +128,8 @@ def right(objective: str, R: int, is_token: Tensor, **changes) -> Tensor:
     return blocks(R, is_token, **(RIGHT[objective] | changes))
 
 
-def mistakes_of(objective: str) -> dict[str, Callable]:
-    """{message: formula}, each message with the objective's name before it."""
+def mistakes_of(objective: str) -> dict[str, Callable | tuple[Callable, ...]]:
+    """{message: formula, or formulas}, each message with the objective's name before it."""
 
     def formula(how: dict) -> Callable:
         return lambda _, R, is_token: blocks(R, is_token, **how)
@@ -143,8 +143,10 @@ def mistakes_of(objective: str) -> dict[str, Callable]:
     if objective != "itm":  # there it is the same as exchanging tokens and padding
         found["it is upside down: True must mean 'may attend'."] = lambda *args: ~right(*args)
     if objective == "itg":  # elsewhere only padding's rows and columns would be exchanged
+        exchanged = changed("itg", queries_text=True, text_queries=False, text=torch.triu)
         found["rows and columns are exchanged: rows are queries, columns are keys."] = (
-            lambda *args: right(*args).mT
+            lambda *args: right(*args).mT,
+            formula(exchanged),
         )
     return {f"{objective}: {message}": one for message, one in found.items()}
 

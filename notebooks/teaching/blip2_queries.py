@@ -146,6 +146,8 @@ USE_MISTAKES = {
 
 def explain_use(got: object, wanted: list, *_) -> str | None:
     if isinstance(got, list) and len(got) == 2 and isinstance(got[0], Tensor):
+        if len(got[0].shape) == 1 and len(got[0]) > len(wanted[0]):
+            return "that counts images: the best image of each query. Wanted is the best query of each image."
         if tuple(got[0].shape) != tuple(wanted[0].shape):
             return "a query that never wins must appear, too, with share 0."
         if isinstance(got[1], float) and got[1] != got[1]:

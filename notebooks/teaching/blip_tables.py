@@ -105,8 +105,8 @@ def controls() -> str:
             (*trained_on_pairs, "contrast"),
         ),
         (
-            "Minimal pairs teach ITM to notice exchanged things",
-            (pick, "trained on them", "not"),
+            "The small study's ITM beats the shipped kind's at exchanged things (see section 7)",
+            (pick, "the study's", "the shipped kind's"),
             (*trained_on_pairs, "match"),
             (*ours, positions.format("match")),
         ),
