@@ -114,6 +114,18 @@ def drop(selector: str, target: str) -> Gesture:
     return act
 
 
+def press_at(selector: str, right: float, down: float = 0) -> Gesture:
+    """A press so many pixels from the middle of an element."""
+
+    def act(explorer) -> None:
+        explorer.locator(selector).first.scroll_into_view_if_needed()
+        box = explorer.locator(selector).first.bounding_box()
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        explorer.page.mouse.click(x + right, y + down)
+
+    return act
+
+
 GESTURES: dict[str, dict[str, Gesture]] = {
     "masks": {
         "hover a row": hover('[data-query="5"][data-at="2"]'),
@@ -174,6 +186,11 @@ GESTURES: dict[str, dict[str, Gesture]] = {
         "hover a word": hover("[data-word='4']"),
         "word by arrow key": key("[role=application]", "ArrowRight"),
         "exchange the names": press("Exchange the names"),
+        "exchange the name of the only example": lambda explorer: (
+            press("take example 2 away")(explorer),
+            press("Exchange the names")(explorer),
+        ),
+        "fill the empty place": click("[data-picture='3']"),
         "exchange two pictures by dragging": drop("[data-place='0']", "[data-place='1']"),
         "take one away by Delete": key("[data-place='0']", "Delete"),
         "no examples": press("No examples"),
@@ -182,6 +199,9 @@ GESTURES: dict[str, dict[str, Gesture]] = {
         "drag a thing": drag("[data-thing='0']", 120),
         "move by arrow key": key("[role=application]", "ArrowDown"),
         "next thing by Enter": key("[role=application]", "Enter"),
+        "to the middle by Home": key("[role=application]", "Home"),
+        "click a dot": click("svg circle"),
+        "change places": press("Change places"),
         "another background": click("[data-background=pink]"),
         "another model": click("[data-model][aria-pressed=false]"),
         "start again": press("Start again"),
@@ -199,6 +219,8 @@ GESTURES: dict[str, dict[str, Gesture]] = {
         "drag the line": drag("svg", 90),
         "slide by keyboard": key("input[type=range]", "ArrowLeft"),
         "dot by arrow key": key("[role=application]", "ArrowRight"),
+        "last dot by End": key("[role=application]", "End"),
+        "press beside a dot": press_at("[data-dot='7']", 6, 6),
     },
 }
 """{module: {what is done: how}}, in this order."""

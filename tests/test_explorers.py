@@ -162,11 +162,14 @@ class TestGates:
             "closed": gates.gates_at(model, 0.0),
             "one": gates.gates_set(model, {name: torch.tensor(grid[-1])}),
         }
+        first = np.frombuffer(base64.b64decode(data["first"]), np.uint8).reshape(-1, 2) / 255
         for kind, row in (("closed", rows["closed"]), ("one", rows["one"] + 2 * len(grid) - 1)):
             with opened[kind]:
                 likely = next_token_probabilities(model, prompt, 400)[0]
             expected = [likely.get(word, 0) for word in data["words"][1]]
             assert saved[row, 1].tolist() == pytest.approx(expected, abs=0.003), kind
+            says = (data["texts"][written[row, 1]].split() or ["."])[0]
+            assert first[row, 1] == pytest.approx(likely[says], abs=0.003), kind
         widget.question = {"number": 1, "gates": [0.0] * count, "picture": 1, "text": gates.TEXT}
         found = widget.answer["value"]
         assert found["written"] == data["texts"][written[rows["closed"], 1]]
@@ -348,6 +351,7 @@ def test_the_builder_keeps_every_short_prompt_and_asks_for_the_others(shown):
 
     explorers.few_shot_builder(answer, ("cat", "dog"))
     ((widget, static, _),) = shown
+    assert static[explorer.MIME]["data"]["pictures"][0]["seen"] == "cat on pink, top right"
     answers = static[explorer.MIME]["data"]["answers"]
     sizes = [{name: len(base64.b64decode(one[name])) for name in one} for one in answers]
     assert sizes == [{"given": 4 * 8**n, "blind": 4 * 2**n} for n in range(3)]

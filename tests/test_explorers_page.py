@@ -200,9 +200,11 @@ def test_the_browser_finds_the_answer_of_each_opening(chromium, monkeypatch):
         return 0.4 + 0.3 * values[0] + 0.17 * values[1] + 0.1 * number
 
     def ask(values, numbers, text):
-        rows = torch.zeros(len(values), 8)
+        rows = torch.zeros(len(values), 400)
+        rows[:, 1:6] = 0.03
+        rows[:, tokenizer.encode(["owl"])[0, 1]] = 0.02
         rows[:, 0] = torch.tensor([probability(*one) for one in zip(values.tolist(), numbers)])
-        return rows, ["text"] * len(rows)
+        return rows, ["owl question : what"] * len(rows)
 
     replay = gates.Replay(
         (1, 5, 9), {"gate": (0.1, 0.2, 0.3), "gate_feedforward": (0.0, -0.1, -0.2)}, (3, 2, 1), 3
@@ -229,9 +231,19 @@ def test_the_browser_finds_the_answer_of_each_opening(chromium, monkeypatch):
             label = page.locator("[data-answer='<pad>'] text").last.text_content()
             expected = probability(stand, int(number > 0))
             assert float(label) == pytest.approx(expected, abs=0.008), (number, stand)
-        assert page.locator("strong[data-written]").inner_text() == "text"
-        # what it says has no bar of its own, so the bar of all others names it
-        assert page.get_by_text("text, others", exact=True).count() == 1
+        assert page.locator("strong[data-written]").inner_text() == "owl"
+        # the word that it writes has a bar, though it isn't among the likeliest six
+        assert page.locator("[data-answer=owl] text").last.text_content() == ".02"
+        times = page.locator("label:has-text('all gates times') output")
+        for act, said in (
+            (gestures.press("Close all gates"), "0.0"),
+            (gestures.key("[role=application]", "ArrowLeft"), "–"),
+            (gestures.key("[role=application]", "End"), "–"),
+            (gestures.press("As trained"), "1.0"),
+            (gestures.drag("[data-gate='0'] circle", 50), "–"),
+        ):
+            act(page.locator(".explorer"))
+            assert times.inner_text() == said
         gestures.press("Close all gates")(page.locator(".explorer"))
         gestures.press("who learns")(page.locator(".explorer"))
         assert page.get_by_label("gates", exact=True).input_value() == "all gates closed"
@@ -253,6 +265,16 @@ def test_the_browser_finds_the_answer_about_each_scene(chromium, monkeypatch):
         gestures.drag("[data-thing='0']", 0, width): ((3, 1), "pink"),  # they exchange
         gestures.key("[role=application]", "ArrowLeft"): ((2, 1), "pink"),
         gestures.drag("[data-thing='1']", -width / 2, width / 2): ((2, 4), "pink"),
+        gestures.key("[role=application]", "ArrowUp"): ((2, 0), "pink"),
+        gestures.drag("[data-thing='1']", width, width): ((2, 3), "pink"),  # over the middle
+        gestures.press("Change places"): ((3, 2), "pink"),
+        gestures.drag("[data-thing='0']", -width): ((2, 3), "pink"),
+        gestures.press("cat"): ((2, 3), "pink"),
+        gestures.key("[role=application]", "ArrowUp"): ((0, 3), "pink"),
+        gestures.drag("[data-thing='0']", width, width): ((3, 0), "pink"),  # they exchange
+        gestures.click("svg circle >> nth=4"): ((4, 0), "pink"),
+        gestures.key("[role=application]", "ArrowDown"): ((2, 0), "pink"),
+        gestures.key("[role=application]", "Home"): ((4, 0), "pink"),
     }
     with gestures.explorer_page(chromium, "scene", seen[0][1][MIME]["data"]) as page:
         for act, (pair, background) in acts.items():
@@ -280,6 +302,26 @@ def test_what_the_threshold_keeps_and_loses_is_counted(chromium, threshold):
             f"Kept: {len(kept)} of {len(captions)}, {sum(kept)} of them noise. "
             f"Lost: {true - kept.count(False)} of {true} true captions."
         ) in page.locator(".explorer").inner_text()
+
+
+def test_a_press_takes_the_line_or_the_caption_that_is_nearer(chromium):
+    captions = gestures.kept()["capfilt"]["data"]["captions"]
+    order = sorted(captions, key=lambda one: one["probability"])
+    right = next(
+        index for index, one in enumerate(captions) if one["noisy"] and one["probability"] > 0.5
+    )
+    with gestures.explorer_page(chromium, "capfilt") as page:
+        root, threshold = page.locator(".explorer"), page.locator(".explorer output")
+        said = page.locator(".columns strong")
+        gestures.press_at(f"[data-dot='{right}']", 4, -12)(root)
+        assert (said.inner_text(), threshold.inner_text()) == (captions[right]["text"], "0.50")
+        gestures.press_at("[role=application] svg", 60, -100)(root)  # near neither
+        assert (said.inner_text(), threshold.inner_text()) == (captions[right]["text"], "0.50")
+        gestures.drag("[role=application] svg", 64)(root)
+        assert threshold.inner_text() == "0.60"
+        for key, caption in {"End": order[-1], "Home": order[0]}.items():
+            gestures.key("[role=application]", key)(root)
+            assert said.inner_text() == caption["text"]
 
 
 @pytest.fixture
@@ -388,11 +430,41 @@ def test_a_finger_drags_a_picture_into_the_prompt_and_out_of_it(chromium, few_sh
             page.locator(f"[data-place='0'][aria-label*='{what}']").wait_for(timeout=5000)
 
         finger(middle("[data-picture='4']"), middle("[data-place='0']"))
-        holds("picture of car")
-        finger(middle("[data-place='0']"), (900, 40))
+        holds("car on")
+        x, y = middle("[data-place='0']")
+        for away in ((x, 5), (900, y)):  # scrolling, and a slip of the finger
+            finger((x, y), away)
+            holds("car on")
+        page.touchscreen.tap(*middle("[data-key='take-0']"))
         holds("empty")
         page.touchscreen.tap(*middle("[data-picture='2']"))
-        holds("picture of dog")
+        holds("dog on")
+
+
+def test_the_frame_stays_where_it_was_put_and_a_single_name_is_exchanged(chromium, few_shots):
+    with gestures.explorer_page(chromium, "few_shot", few_shots[0]) as page:
+        root = page.locator(".explorer")
+
+        def stands() -> list[bool]:
+            framed = page.locator("[data-place]").evaluate_all(
+                "all => all.map(one => one.getAttribute('aria-pressed') === 'true')"
+            )
+            empty = page.locator("[data-place][aria-label*=empty]").count()
+            return framed, empty
+
+        gestures.press("take example 2 away")(root)
+        gestures.click("[data-place='2']")(root)
+        for picture in (2, 3):
+            gestures.click(f"[data-picture='{picture}']")(root)
+            assert stands() == ([False, False, True], 1)
+        for name in ("blicket", "dax"):
+            gestures.press("Exchange the names")(root)
+            assert page.get_by_label("name in example 1").input_value() == name
+        gestures.press("No examples")(root)
+        assert page.get_by_role("button", name="Exchange the names").is_disabled()
+        for framed, empty in (([False, True, False], 1), ([False, True, False], 0)):
+            gestures.click("[data-picture='4']")(root)
+            assert stands() == (framed, empty)
 
 
 def test_a_shorter_text_is_drawn_while_the_pointer_rests_where_the_longer_one_was(chromium):

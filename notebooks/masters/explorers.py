@@ -56,7 +56,7 @@ explorers.sampling_explorer(recipes.get("language").train_or_load(scale).model)
 # %% [markdown]
 # ## Gates
 #
-# How Flamingo's gates opened while it trained: drag the line, or press Play. Below, the same trained model speaks with its gates where they were at that step, or where you put them. Before you look: what will it say of a hammer with all gates closed? In which order do thing and background become right? Then close all gates and open one: which one alone suffices to name a thing (lesson 11)? Begin with the pizza, then try each picture near the dotted mark, where training put the gate. Last, "who learns": with all gates closed, which parameters get a gradient? With a kernel: any gates together, and any text.
+# How Flamingo's gates opened while it trained: drag the line, or press Play. The same trained model then speaks with its gates where they were at that step, or where you put them. Before you look: what will it say of a hammer with all gates closed? In which order do thing and background become right? Then close all gates and open one: which one alone suffices to name a thing (lesson 11)? Begin with the pizza, then try each picture near the dotted mark, where training put the gate. Last, "who learns": with all gates closed, which parameters get a gradient? With a kernel: any gates together, and any text.
 
 # %%
 trained = recipes.get("flamingo").train_or_load(scale)
@@ -101,7 +101,7 @@ plots.show(plots.bars(points, "share (24 held-out pictures)", sideways=True))
 # %% [markdown]
 # ## CapFilt's threshold
 #
-# Captions as from the web: about three in ten belong to another picture. Here is what BLIP's matching head makes of them. Drag the line: what lies left of it is thrown out. What does the default of .5 cost, and what a threshold of .1? "Noise" is another picture's caption, which a made world knows; but such a caption may fit by chance. Find the noisy square far to the right and look at its picture: who is right, the filter or the count? (CapFilt's filter is this head, finetuned; lesson 08's BLIP is used as it is.)
+# Captions as from the web: about three in ten belong to another picture. Here is what BLIP's matching head makes of them. Drag the line: what lies left of it is thrown out. What does the default of .5 cost, and what a threshold of .1? Point at the true captions that .5 loses: what do they have in common? "Noise" is another picture's caption; in our made world we know which those are, but such a caption may fit by chance. Find the noisy square far to the right and look at its picture: who is right, the filter or the count? (CapFilt's filter is this head, finetuned; lesson 08's BLIP is used as it is.)
 
 # %%
 blip = explorer_models.MODELS["BLIP"].load(scale)
@@ -110,7 +110,7 @@ explorers.threshold_explorer(*explorer_models.noisy_captions(blip, scale))
 # %% [markdown]
 # ## A scene of your own
 #
-# A cat and a car, at five places, on any background: drag them and compare what each model says first. Flamingo, BLIP-2, BLIP and Frozen go on with words; CLIP chooses among texts with commas between. Which model hardly sees the car? Which changes its first word when cat and car change places? Does the background matter? With a kernel anything stands anywhere, at any size, and you ask what you like: which model names the larger thing first, and what happens where one thing hides the other?
+# A cat and a car, at five places, on any background: drag them and compare what each model says first. Flamingo, BLIP-2, BLIP and Frozen go on with words; CLIP chooses among texts with commas between. Which model hardly sees the car? Which changes its first word when cat and car change places? Does the background matter? Put the cat in the middle and the car at bottom right: they overlap, and what do the models see now? With a kernel anything stands anywhere, at any size, and you ask what you like: which model names the larger thing first?
 
 # %%
 explorers.scene_maker(

@@ -52,13 +52,14 @@ export default {
       if (number === latest) draw();
     }
 
-    // A picture goes to a place; one that comes from another place exchanges with what is there.
+    // A picture goes to a place; one that comes from another place exchanges with what is there. The frame goes on to the next
+    // empty place once its own is filled, and stays at a place that had a picture.
     function put(place, picture, from = null) {
       const before = state.places[place].picture;
       if (from !== null && from !== place) state.places[from].picture = from === count ? before ?? picture : before;
       state.places[place].picture = picture;
       const empty = state.places.findIndex((one) => one.picture === null);
-      changed({ target: from === null && empty >= 0 ? empty : place });
+      changed({ target: place === state.target && before === null && empty >= 0 ? empty : state.target });
     }
     function take(place) {
       if (place === count) return;
@@ -82,7 +83,7 @@ export default {
         ghost.style.left = `${one.clientX - box.left - 36}px`;
         ghost.style.top = `${one.clientY - box.top - 36}px`;
         const over = placeAt(one);
-        for (const place of root.querySelectorAll("[data-place]")) place.style.background = place === over ? "var(--sky)" : "";
+        for (const place of root.querySelectorAll("[data-place]")) place.style.boxShadow = place === over ? "0 0 0 5px var(--orange)" : "";
       };
       const end = (one) => {
         for (const [kind, act] of [["pointermove", move], ["pointerup", end], ["pointercancel", end]]) removeEventListener(kind, act);
@@ -90,7 +91,7 @@ export default {
         if (!ghost || one.type === "pointercancel") return carried && draw();
         const over = placeAt(one);
         if (over) put(+over.dataset.place, picture, from);
-        else if (from !== null) take(from);
+        else if (from !== null && event.pointerType === "mouse") take(from); // a finger may only have meant to scroll
         draw();
       };
       for (const [kind, act] of [["pointermove", move], ["pointerup", end], ["pointercancel", end]]) addEventListener(kind, act);
@@ -102,7 +103,7 @@ export default {
     function card(place, index, size) {
       const { picture, name } = place, last = index === count, colour = last ? ASKED : COLOURS[used().indexOf(place)];
       const lit = state.word === null || (picture !== null && (last ? used().length : used().indexOf(place)) + 1 === written()[state.word][1]);
-      const what = picture === null ? "empty" : `picture of ${tray[picture].word}`, title = last ? "asked" : `example ${index + 1}`;
+      const what = picture === null ? "empty" : tray[picture].seen, title = last ? "asked" : `example ${index + 1}`;
       const here = state.target === index;
       return html("div", { style: `width:${size + 12}px` },
         html("div", { class: "small soft", style: "display:flex;justify-content:space-between;min-height:30px;align-items:center" }, title,
@@ -110,7 +111,7 @@ export default {
         html("button", { type: "button", "data-place": index, "data-key": `place-${index}`, "aria-label": `${title}: ${what}${here ? ", chosen: the next picture goes here" : ""}`, "aria-pressed": String(here),
           ...(picture === null ? {} : grip(picture, index)), onclick: clicked(() => changed({ target: index })),
           onkeydown: (event) => { if (["Delete", "Backspace"].includes(event.key)) { take(index); event.preventDefault(); } },
-          style: `padding:2px;width:${size + 12}px;height:${size + 12}px;touch-action:none;background:transparent;color:var(--soft);border:${picture === null ? "2px solid var(--line)" : `4px solid ${colour}`};${here ? "outline:3px dashed var(--ink);outline-offset:3px;" : ""}opacity:${lit ? 1 : 0.3}` },
+          style: `padding:2px;width:${size + 12}px;height:${size + 12}px;touch-action:pan-y;background:transparent;color:var(--soft);border:${picture === null ? "2px solid var(--line)" : `4px solid ${colour}`};${here ? "outline:3px dashed var(--ink);outline-offset:3px;" : ""}opacity:${lit ? 1 : 0.3}` },
           picture === null ? html("span", { class: "small" }, here ? "drop a picture" : "empty") : image(picture, size)),
         last ? html("p", { style: "text-align:center" }, "this is a ", html("strong", {}, "?"))
           : html("label", { style: "display:flex;gap:5px;align-items:center;margin-top:4px;font-weight:normal" }, html("span", { class: "soft" }, "is a"),
@@ -119,31 +120,31 @@ export default {
     }
 
     // What is odd about a prompt, and what grey does once the names are exchanged.
-    function remarks(listed, said) {
-      const shown = used(), all = shown.map(({ name }) => name), thing = tray[query().picture].word, unused = listed.filter((name) => !all.includes(name)), found = [];
+    function remarks(listed, said, grey) {
+      const shown = used(), all = shown.map(({ name }) => name), thing = tray[query().picture].word, unused = listed.filter((name) => !all.includes(name)), found = [], strange = shown.every(({ picture }) => tray[picture].word !== thing);
       if (!shown.length) return found;
-      if (unused.length) found.push(`No example has the name ${unused.join(" or ")}.`);
-      if (shown.every(({ picture }) => tray[picture].word !== thing)) found.push(`No example shows the asked thing (${thing}), so nothing in the prompt says its name. Ask with another picture of it: is it ${said} again?`);
+      if (unused.length) found.push(`No example has the name ${unused.join(" or ")}${new Set(all).size > 1 || grey !== all[0] ? "." : `, and grey repeats the only one that occurs${strange ? "." : ": ask about another thing to see whether the picture counts."}`}`);
+      if (strange) found.push(`No example shows the asked thing (${thing}), so nothing in the prompt says its name. Ask with another picture of it: is it ${said} again?`);
       const other = new Set(all).size > 1 && looked(shown.map((one, index) => ({ ...one, name: all[(index + 1) % all.length] })))?.[1];
       if (other && state.found) {
         const [before, after] = [state.found[1], other].map((row) => names.reduce((one, next) => (row[next] > row[one] ? next : one)));
-        found.push(before === after ? `Grey prefers ${before}, and does so with the names exchanged, too (${percent(state.found[1][before])} and ${percent(other[before])}): the model's habit, whatever is pictured.`
+        found.push(before === after ? `Grey prefers ${before}, and does so with the names exchanged, too (${percent(state.found[1][before])} and ${percent(other[before])}): the model's habit, whichever example bears which name.`
           : `Grey prefers ${before}; with the names exchanged, ${after}: it goes by their order, not by the pictures.`);
       }
       return found;
     }
     // Beside the prompt what it answers, where there is room.
-    const cardWidth = () => clamp(Math.floor((width() - 14 * count) / (count + 1)) - 14, 66, 96), promptWidth = () => (count + 1) * (cardWidth() + 12) + 14 * count + 4, beside = () => width() - promptWidth() >= 390;
+    const cardWidth = () => clamp(Math.floor((width() - 14 * count) / (count + 1)) - 14, 66, 96), promptWidth = () => (count + 1) * (cardWidth() + 12) + 14 * count + 4, beside = () => width() - promptWidth() >= 320;
 
     function draw() {
       const key = root.contains(document.activeElement) ? document.activeElement.dataset.key : null;
       const size = cardWidth(), words = written(), at = state.word;
-      shelf.replaceChildren(...tray.map(({ word }, index) => html("button", { type: "button", "data-picture": index, "data-key": `picture-${index}`, "aria-label": `picture of ${word}`, title: word,
+      shelf.replaceChildren(...tray.map(({ seen }, index) => html("button", { type: "button", "data-picture": index, "data-key": `picture-${index}`, "aria-label": seen, title: seen,
         ...grip(index), onclick: clicked(() => put(state.target, index)), style: "padding:2px;touch-action:none;cursor:grab" }, image(index, 48))));
       prompt.replaceChildren(...state.places.map((place, index) => card(place, index, size)));
       ribbon.replaceChildren(...words.map(([word, phi], index) => html("span", { "data-word": index, "data-phi": phi, style: `display:inline-block;white-space:nowrap;cursor:pointer;padding:1px 4px;border-radius:4px;border-bottom:4px solid ${phi > used().length ? ASKED : COLOURS[phi - 1]};${index === at ? "background:var(--sky);" : ""}` },
         word, html("sub", { class: "soft", style: "font-size:11px" }, phi))), html("span", { style: "padding:1px 4px" }, "…"));
-      const reads = at === null ? "The small number at each word is phi, how many images stand up to it. A word attends to that image only. Point at one."
+      const reads = at === null ? "The small number (phi) counts the images so far, an <image> itself included. A word attends to the last of them only. Point at a word."
         : `'${words[at][0]}': phi = ${words[at][1]}, so it attends to picture ${words[at][1]} and to no other.`;
       about.textContent = reads;
       const found = state.found, listed = Object.keys(found[0]), best = (row) => listed.reduce((one, other) => (row[other] > row[one] ? other : one)), a = best(found[0]);
@@ -154,10 +155,11 @@ export default {
       const told = listed.map((name) => `${name} ${percent(found[0][name])}, without the examples' pictures ${percent(found[1][name])}`).join("; ");
       result.style.width = beside() ? `${width() - promptWidth() - 28}px` : "100%";
       result.style.opacity = state.waiting ? 0.4 : 1;
-      result.replaceChildren(html("p", {}, "It answers: this is a ", html("strong", { style: "font-size:17px" }, a)), bars(Math.min(beside() ? width() - promptWidth() - 28 : width(), 460), rows, { label: `Probability of each name: ${told}`, chance: 1 / listed.length }),
+      result.replaceChildren(html("p", {}, "It answers: this is a ", html("strong", { style: "font-size:17px" }, a)), bars(Math.min(beside() ? width() - promptWidth() - 28 : width(), 460), rows, { label: `Probability of each name: ${told}`, chance: 1 / listed.length, room: 150 }),
         html("p", { class: "small soft" }, "Probability of the next word among these names (0 to 1). Dashed: chance. Grey: the same words and the asked picture; the examples' pictures are taken out."), html("p", {}, verdict),
-        ...remarks(listed, a).map((one) => html("p", { class: "small" }, one)));
+        ...remarks(listed, a, best(found[1])).map((one) => html("p", { class: "small" }, one)));
       message.textContent = state.message;
+      exchange.disabled = !used().length;
       const summary = `Prompt: ${used().map(({ picture, name }) => `${tray[picture].word} is ${named[name]}`).join(", ") || "no examples"}; asked: ${tray[query().picture].word}. ${told}.`;
       ribbon.setAttribute("aria-label", `Words of the prompt; arrow keys choose. ${at === null ? "" : reads}`);
       say(at === null ? summary : reads);
@@ -166,14 +168,15 @@ export default {
 
     const shelf = html("div", { role: "group", "aria-label": "Pictures to choose from", style: "display:flex;flex-wrap:wrap;gap:6px" });
     const prompt = html("div", { role: "group", "aria-label": "The prompt", style: "display:flex;flex-wrap:wrap;gap:8px 14px;align-items:flex-start;margin:8px 0" });
-    const ribbon = html("div", { tabindex: 0, role: "application", style: "line-height:2.1;max-width:46rem" }), about = html("p", { class: "small soft", "aria-hidden": "true" });
+    const ribbon = html("div", { tabindex: 0, role: "application", style: "line-height:2.1;max-width:46rem" }), about = html("p", { class: "small soft", "aria-hidden": "true", style: "min-height:4.4em" }); // as high for each word
     const result = html("div", {}), message = html("p", { class: "message", role: "alert" });
-    const exchange = () => {
-      const shown = used(), all = shown.map(({ name }) => name);
-      shown.forEach((place, index) => { place.name = all[(index + 1) % all.length]; });
+    // Each example takes the name of the next one; where all have the same, the other one.
+    const exchange = button("Exchange the names", () => {
+      const shown = used(), all = shown.map(({ name }) => name), same = new Set(all).size === 1, other = all[0] === names[0] ? names[1] : names[0];
+      shown.forEach((place, index) => { place.name = same ? other : all[(index + 1) % all.length]; });
       changed();
-    };
-    controls.append(button("Exchange the names", exchange), button("No examples", () => { state.places.slice(0, count).forEach((place) => { place.picture = null; }); changed({ target: 0 }); }),
+    });
+    controls.append(exchange, button("No examples", () => { state.places.slice(0, count).forEach((place) => { place.picture = null; }); changed({ target: 0 }); }),
       button("Start again", () => changed({ places: begin(), target: count })));
     if (ask) {
       const typed = field("another picture of", "", () => {}, { size: 10, placeholder: "owl", onkeydown: (event) => { if (event.key === "Enter") add(); } });
@@ -187,7 +190,7 @@ export default {
       };
       controls.append(typed, button("Add", add));
     }
-    stage.append(html("p", { class: "small soft" }, "Drag a picture to a place of the prompt, or click it: it goes where the dashed frame is (click a place to move that frame). Drag it out, or press ×, to take it away."),
+    stage.append(html("p", { class: "small soft" }, "Drag a picture to a place of the prompt, or click it: it goes where the dashed frame is (click a place to move that frame). Press ×, or drag it out with a mouse, to take it away."),
       shelf, message, html("div", { class: "columns" }, prompt, result), html("p", {}, html("strong", {}, "What the model reads")), ribbon, about);
     const point = (word) => { if (word !== state.word) { state.word = word; draw(); } };
     hovering(ribbon, "word", (hit) => point(hit ? +hit.word : null));

@@ -13,6 +13,7 @@ from vlmcourse import world
 from vlmcourse.widgets.explorer import picture_address, show_explorer
 from vlmcourse.world import tokenizer
 from vlmcourse.world.pages import Part
+from vlmcourse.world.questions import quarter
 from vlmcourse.world.scenes import SeededRandom
 
 Answer = Callable[[Sequence[Sequence[Part]], Sequence[str]], Sequence[Mapping[str, float]]]
@@ -107,8 +108,10 @@ def few_shot_builder(
     start = [(pictures[0], names[0]), (pictures[2], names[1])], pictures[1]
 
     def shown(picture: Picture) -> dict:
-        address = picture_address(world.render(portrait(*picture), 96))
-        return {"word": picture[0], "number": picture[1], "address": address}
+        scene = portrait(*picture)
+        seen = f"{picture[0]} on {scene.background}, {quarter(scene.things[0])}"
+        address = picture_address(world.render(scene, 96))
+        return {"word": picture[0], "number": picture[1], "seen": seen, "address": address}
 
     def both(examples: Sequence[Example], query: Picture, among: Sequence[str]) -> list:
         parts = prompt(examples, query)

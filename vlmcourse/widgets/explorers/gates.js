@@ -9,17 +9,17 @@ export default {
     const data = model.get("data"), ask = kernel(model);
     const { pictures, nouns, names, trained, steps, gates, loss, blind, grid, factors, gradients, words, texts, written } = data;
     const { controls, stage, say, width, redraw } = frame(el, "gates", "Gate explorer");
-    const unpacked = (text) => Uint8Array.from(atob(text), (one) => one.charCodeAt(0)), bytes = unpacked(data.probabilities), pairs = unpacked(written), last = steps.length - 1, limit = grid.at(-1);
-    const rowOf = { step: 0, factor: steps.length, trained: steps.length + factors.length, closed: steps.length + factors.length + grid.length * names.length };
-    // `saved`: the number of the opening whose answers are saved; null for another one.
-    const state = { view: "says", picture: 0, gate: 0, step: last, values: [...trained], base: "trained", saved: last, what: "", opening: Object.keys(gradients)[0], asked: null, text: data.text, message: "" };
+    const unpacked = (text) => Uint8Array.from(atob(text), (one) => one.charCodeAt(0)), bytes = unpacked(data.probabilities), pairs = unpacked(written), firsts = unpacked(data.first), last = steps.length - 1, limit = grid.at(-1);
+    const rowOf = { step: 0, factor: steps.length, trained: steps.length + factors.length, closed: steps.length + factors.length + grid.length * names.length }, asTrained = factors.findIndex((one) => Math.abs(one - 1) < 1e-6);
+    // `saved`: the number of the opening whose answers are saved; `factor`: that of all gates' factor; null where there is none.
+    const state = { view: "says", picture: 0, gate: 0, step: last, factor: asTrained, values: [...trained], base: "trained", saved: last, what: "", opening: Object.keys(gradients)[0], asked: null, text: data.text, message: "" };
     const colour = (gate) => COLOURS[gate % COLOURS.length], dash = (gate) => DASHES[Math.floor(gate / COLOURS.length)];
 
-    // What the model says: { words, probabilities, written }.
+    // What the model says: { words, probabilities, written }, and of what is saved `first`, the probability of the first word written.
     function said() {
       if (state.asked) return state.asked;
       const row = state.saved * pictures.length + state.picture, found = words[state.picture];
-      return { words: found, probabilities: found.map((_, index) => bytes[row * found.length + index] / 255), written: texts[pairs[2 * row] + 256 * pairs[2 * row + 1]] };
+      return { words: found, probabilities: found.map((_, index) => bytes[row * found.length + index] / 255), first: firsts[row] / 255, written: texts[pairs[2 * row] + 256 * pairs[2 * row + 1]] };
     }
     let latest = 0;
     async function changed(changes) {
@@ -34,36 +34,36 @@ export default {
       } catch (error) { if (number === latest) state.message = error.message; }
       if (number === latest) draw();
     }
-    const toStep = (step) => changed({ step, values: gates.map((line) => line[step]), saved: rowOf.step + step, base: "trained", what: `gates as they were at step ${steps[step]}` });
-    const toFactor = (index) => factor.set(index) ?? changed({ values: trained.map((value) => clamp(value * factors[index], -0.999, 0.999)), saved: rowOf.factor + index, base: factors[index] ? "trained" : "closed",
+    const toStep = (step) => changed({ step, factor: step === last ? asTrained : null, values: gates.map((line) => line[step]), saved: rowOf.step + step, base: "trained", what: `gates as they were at step ${steps[step]}` });
+    const toFactor = (index) => changed({ factor: index, values: trained.map((value) => clamp(value * factors[index], -0.999, 0.999)), saved: rowOf.factor + index, base: factors[index] ? "trained" : "closed",
       what: factors[index] === 1 ? "gates as trained" : factors[index] ? `all gates times ${factors[index].toFixed(1)}` : "all gates closed: the language model alone" });
     // One gate by hand: the others stay at their base where only one can differ, with a kernel wherever they are.
     function toValue(gate, wanted) {
       const index = grid.reduce((best, value, at) => (Math.abs(value - wanted) < Math.abs(grid[best] - wanted) ? at : best), 0), base = state.base === "closed" ? trained.map(() => 0) : trained;
       const others = state.values.every((value, at) => at === gate || Math.abs(value - base[at]) < 1e-4), values = (ask && !others ? state.values : base).map((value, at) => (at === gate ? grid[index] : value));
-      changed({ gate, values, saved: ask && !others ? null : rowOf[state.base] + gate * grid.length + index,
+      changed({ gate, factor: null, values, saved: ask && !others ? null : rowOf[state.base] + gate * grid.length + index,
         what: ask && !others ? `${names[gate]} at ${signed(grid[index])}, set by hand` : `${names[gate]} at ${signed(grid[index])}, the others ${state.base === "closed" ? "closed" : "as trained"}` });
     }
 
     // Beside each other what is moved and what is said, where there is room.
-    const SAID = 310, beside = () => width() >= 720, space = () => (beside() ? width() - SAID - 24 : width()) - 8;
+    const SAID = 264, beside = () => width() >= 600, space = () => (beside() ? width() - SAID - 24 : width()) - 8;
 
     // Steps lie on a logarithmic axis, since most happens early.
     const left = 44, across = () => Math.min(space(), 620) - left - 12, x = (step) => left + (across() * Math.log(steps[step])) / Math.log(steps[last]);
     const nearest = (at) => steps.reduce((best, _, step) => (Math.abs(x(step) - at) < Math.abs(x(best) - at) ? step : best), 0);
     function chart() {
-      const high = 120, low = 76, top = Math.max(0.1, ...gates.flat().map(Math.abs)) * 1.1, y = (value) => 8 + (high * (top - value)) / (2 * top), most = Math.max(...loss, blind) * 1.05, down = (value) => high + 32 + low * (1 - value / most);
+      const high = 110, low = 76, top = Math.max(0.1, ...gates.flat().map(Math.abs)) * 1.1, y = (value) => 8 + (high * (top - value)) / (2 * top), most = Math.max(...loss, blind) * 1.05, down = (value) => high + 40 + low * (1 - value / most), unit = most > 3 ? 2 : 1;
       const path = (values, to) => values.map((value, step) => `${step ? "L" : "M"}${x(step).toFixed(1)} ${to(value).toFixed(1)}`).join("");
       const ticks = [1, 10, 100, 1000, 10000].filter((tick) => tick <= steps[last]), end = left + across();
-      return svg("svg", { width: end + 12, height: high + low + 74, "aria-hidden": "true", style: "cursor:ew-resize" },
-        svg("rect", { x: 0, y: 0, width: end + 12, height: high + low + 54, fill: "transparent" }),
+      return svg("svg", { width: end + 12, height: high + low + 78, "aria-hidden": "true", style: "cursor:ew-resize" },
+        svg("rect", { x: 0, y: 0, width: end + 12, height: high + low + 60, fill: "transparent" }),
         [top, 0, -top].map((value, index) => [svg("path", { d: `M${left} ${y(value)}H${end}`, stroke: "var(--line)", "stroke-width": index === 1 ? 1.5 : 0.5 }), svg("text", { class: "small soft", x: left - 6, y: y(value) + 4, "text-anchor": "end" }, signed(value))]),
         svg("text", { class: "small soft", x: left + 4, y: 18 }, "gates, tanh α (no unit)"),
         gates.map((line, gate) => svg("path", { d: path(line, y), fill: "none", stroke: colour(gate), "stroke-dasharray": dash(gate), "stroke-width": gate === state.gate ? 3.5 : 1.8 })),
-        [0, most].map((value) => svg("text", { class: "small soft", x: left - 6, y: down(value) + (value ? 10 : 0), "text-anchor": "end" }, value.toFixed(1))),
+        Array.from({ length: Math.floor(most / unit) + 1 }, (_, index) => svg("text", { class: "small soft", x: left - 6, y: down(unit * index) + 4, "text-anchor": "end" }, unit * index)),
         svg("path", { d: `M${left} ${down(0)}H${end}`, stroke: "var(--line)" }), svg("path", { d: path(loss, down), fill: "none", stroke: "var(--ink)", "stroke-width": 1.8 }),
-        svg("path", { d: `M${left} ${down(blind)}H${end}`, stroke: "var(--soft)", "stroke-dasharray": "5 4" }), svg("text", { class: "small soft", x: end, y: down(blind) - 4, "text-anchor": "end" }, "loss with all gates closed"),
-        svg("text", { class: "small soft", x: left + 4, y: down(most * 0.08) }, "training loss, nats a word"),
+        svg("path", { d: `M${left} ${down(blind)}H${end}`, stroke: "var(--soft)", "stroke-dasharray": "5 4" }), svg("text", { class: "small soft", x: end, y: down(blind) - 4, "text-anchor": "end" }, `all gates closed: ${blind.toFixed(1)}`),
+        svg("text", { class: "small soft", x: left + 4, y: high + 32 }, "training loss, nats a word"),
         ticks.map((tick) => { const at = left + (across() * Math.log(tick)) / Math.log(steps[last]); return svg("text", { class: "small soft", x: at, y: down(0) + 16, "text-anchor": "middle" }, tick); }),
         svg("text", { class: "small soft", x: left + across() / 2, y: down(0) + 32, "text-anchor": "middle" }, "training step, logarithmic"),
         svg("path", { d: `M${x(state.step)} 4V${down(0)}`, stroke: "var(--orange)", "stroke-width": 3, opacity: state.saved !== null && state.saved < rowOf.factor ? 1 : 0.35 }), svg("path", { d: `M${x(state.step) - 8} ${down(0)}h16l-8 -11z`, fill: "var(--orange)" }));
@@ -83,32 +83,34 @@ export default {
     }
 
     function says() {
-      const found = said(), right = nouns[state.picture], rest = Math.max(0, 1 - found.probabilities.reduce((sum, value) => sum + value, 0));
-      // The word that is written first may have no bar of its own.
-      const first = found.written.split(" ")[0], others = first && !found.words.includes(first) ? `${first}, others` : "all others";
-      const rows = [...found.words.map((word, index) => ({ name: word, value: found.probabilities[index], colour: right.includes(word) ? "var(--green)" : "var(--blue)", data: { "data-answer": word } })), { name: others, value: rest, colour: "var(--line)" }];
+      const found = said(), right = nouns[state.picture], first = found.written.split(" ")[0], own = first && !found.words.includes(first) && found.first !== undefined;
+      const shown = found.words.map((word, index) => [word, found.probabilities[index]]).concat(own ? [[first, found.first]] : []), rest = Math.max(0, 1 - shown.reduce((sum, [, value]) => sum + value, 0));
+      const rows = [...shown.map(([word, value]) => ({ name: word, value, colour: right.includes(word) ? "var(--green)" : "var(--blue)", data: { "data-answer": word } })), { name: "all others", value: rest, colour: "var(--line)" }];
+      // It may go on after a sentence has ended: what follows is grey.
+      const [sentence] = found.written.split(/ (?=question\b)/), after = found.written.slice(sentence.length);
       const told = `${state.what}. Next word: ${rows.map((row) => `${row.name} ${percent(row.value)}`).join(", ")}. It writes: ${state.text} ${found.written || "(nothing)"}.`;
       plot.replaceChildren(chart());
       board.replaceChildren(tracks());
       thumbs.replaceChildren(svg("svg", { width: pictures.length * 50, height: 50, "aria-hidden": "true" }, pictures.map((address, index) => svg("g", { "data-picture": index, style: "cursor:pointer", transform: `translate(${index * 50 + 2} 2)` },
         svg("image", { href: address, width: 44, height: 44 }), svg("rect", { width: 44, height: 44, fill: "none", stroke: index === state.picture ? "var(--orange)" : "var(--line)", "stroke-width": index === state.picture ? 4 : 1 })))));
-      answer.replaceChildren(html("img", { src: pictures[state.picture], width: 100, height: 100, alt: right.join(" and ") }),
-        html("div", {}, html("p", {}, `${state.text} `, html("strong", { style: "font-size:17px", "data-written": true }, found.written || "…")), bars(beside() ? SAID : Math.min(width(), 400), rows, { label: told, room: 124 }),
-          html("p", { class: "small soft" }, `Probability of the next word (0 to 1). Green: the thing of the picture. Grey: all words without a bar of their own${others === "all others" ? "" : `; ${first} is the likeliest of all`}. It is the trained model that speaks, with its gates where they stand now.`)));
+      answer.replaceChildren(html("div", { style: "display:flex;gap:12px;align-items:center" }, html("img", { src: pictures[state.picture], width: 100, height: 100, alt: right.join(" and ") }),
+        html("p", {}, `${state.text} `, html("strong", { style: "font-size:17px", "data-written": true }, sentence || "…"), html("span", { class: "soft" }, after))),
+      html("div", { style: "min-height:180px;margin-top:6px" }, bars(beside() ? SAID : Math.min(width(), 400), rows, { label: told, room: 88 })),
+      html("p", { class: "small soft" }, `Probability of the next word (0 to 1). Green: the thing of the picture. All other weights are those of step ${steps[last]}, so gates of an early step can suit them badly, though the loss was falling then.`));
       setting.textContent = `Now: ${state.what}.`;
-      alone.textContent = `Now: ${state.what}. One gate at a time: here the others stay ${state.base === "closed" ? "closed" : "as trained"}. The dotted mark is where training put a gate.`;
+      alone.textContent = `${ask ? "" : `Without a kernel one gate at a time: moving another one ${state.base === "closed" ? "closes this one" : "puts this one back as trained"}. `}The dotted mark is where training put a gate.`;
       plot.setAttribute("aria-label", `Gates and loss over training, at step ${steps[state.step]} of ${steps[last]}; left and right go through training. Loss ${loss[state.step].toFixed(2)}; with all gates closed ${blind.toFixed(2)}.`);
       board.setAttribute("aria-label", `Gates; up and down choose one, left and right move it. ${names.map((one, gate) => `${one} ${signed(state.values[gate])}`).join(", ")}. Chosen: ${names[state.gate]}.`);
       thumbs.setAttribute("aria-label", `Pictures; arrow keys choose. Chosen: ${right.join(" and ")}.`);
       return told;
     }
     function learns() {
-      const norms = gradients[state.opening], most = Math.max(...Object.values(norms)), silent = Object.keys(norms).filter((part) => !norms[part]);
-      const number = (value) => (value === 0 ? "none" : value >= 10 ? value.toFixed(0) : value.toPrecision(2));
-      const rows = Object.entries(norms).map(([part, value]) => ({ name: part, value: value ? Math.max(0.01, value / most) : 0, said: number(value), data: { "data-part": part } }));
+      const norms = gradients[state.opening], silent = Object.keys(norms).filter((part) => !norms[part]), all = Object.values(gradients).flatMap(Object.values).filter((value) => value > 0);
+      const low = Math.floor(Math.log10(Math.min(...all)) - 0.01), high = Math.ceil(Math.log10(Math.max(...all))), number = (value) => (value === 0 ? "none" : value >= 10 ? value.toFixed(0) : value.toPrecision(2));
+      const rows = Object.entries(norms).map(([part, value]) => ({ name: part, value: value ? (Math.log10(value) - low) / (high - low) : 0, said: number(value), data: { "data-part": part } }));
       const told = `${state.opening}: ${rows.map((row) => `${row.name} ${row.said}`).join(", ")}.`;
       norm.replaceChildren(bars(Math.min(width() - 4, 560), rows, { label: `Norm of the gradient. ${told}`, room: 146 }),
-        html("p", { class: "small soft" }, "Norm of the training loss's gradient for each group of parameters (nats per unit of the parameter). A bar is its share of the largest, at least 1 %: its scale changes with the opening, so compare the numbers. 'Norms before them' are the layer norms before gated attention and gated feed-forward."), html("p", {}, `No gradient reaches: ${silent.join(", ")}.`));
+        html("p", { class: "small soft" }, `Norm of the training loss's gradient for each group of parameters (nats per unit of the parameter). The bars are logarithmic, from ${10 ** low} to ${10 ** high} for every choice of gates. 'New words': the embeddings of <image> and <EOC>, the only words that are trained. 'Norms before them': the layer norms before gated attention and gated feed-forward.`), html("p", {}, `No gradient reaches: ${silent.join(", ")}.`));
       return told;
     }
 
@@ -116,6 +118,7 @@ export default {
       for (const one of says_) one.style.display = state.view !== "says" ? "none" : one === whole ? "grid" : "";
       for (const one of learns_) one.style.display = state.view === "learns" ? "" : "none";
       scrub.set(state.step);
+      factor.set(state.factor ?? asTrained);
       whole.style.gridTemplateColumns = beside() ? `minmax(0, 1fr) ${SAID}px` : "minmax(0, 1fr)";
       speech.style.gridArea = beside() ? "1 / 2 / span 3 / 3" : "";
       const told = state.view === "says" ? says() : learns();
@@ -124,7 +127,7 @@ export default {
     }
 
     const area = (style = "") => html("div", { tabindex: 0, role: "application", style });
-    const plot = area(), board = area(), thumbs = area("overflow-x:auto"), answer = html("div", { class: "columns", style: "gap:6px 20px" }), norm = html("div", {});
+    const plot = area(), board = area(), thumbs = area("overflow-x:auto;margin-bottom:6px"), answer = html("div", { class: "columns", style: "gap:6px 20px" }), norm = html("div", {});
     const setting = html("p", { "aria-hidden": "true", style: "font-weight:600" }), message = html("p", { class: "message", role: "alert" });
     let playing = null;
     const stop = () => { clearInterval(playing); playing = null; player.textContent = "▶ Play"; };
@@ -137,8 +140,8 @@ export default {
     });
     const byHand = (act) => (...given) => { stop(); act(...given); };
     const scrub = slider("training step", { min: 0, max: last, value: last, show: (step) => `${steps[step]}` }, byHand(toStep));
-    const all = html("span", { class: "control" }, button("Close all gates", byHand(() => toFactor(0))), button("As trained", byHand(() => toFactor(factors.findIndex((one) => Math.abs(one - 1) < 1e-6)))));
-    const factor = slider("all gates times", { min: 0, max: factors.length - 1, value: (factors.length - 1) / 2, show: (index) => factors[index].toFixed(1) }, byHand(toFactor));
+    const all = html("span", { class: "control" }, button("Close all gates", byHand(() => toFactor(0))), button("As trained", byHand(() => toFactor(asTrained))));
+    const factor = slider("all gates times", { min: 0, max: factors.length - 1, value: asTrained, show: (index) => (index === state.factor ? factors[index].toFixed(1) : "–") }, byHand(toFactor));
     // The opening of which gradients are saved, that the gates stand at.
     function opened() {
       const open = names.filter((_, gate) => Math.abs(state.values[gate]) > 1e-6), wanted = open.length ? `only ${open.join()} open` : "all gates closed";
@@ -147,7 +150,7 @@ export default {
     const opening = choice("gates", Object.keys(gradients).map((one) => [one, one]), state.opening, (value) => { state.opening = value; draw(); });
     const typed = ask && field("text", data.text, (text) => changed({ text: text.trim() || data.text }), { size: 24 });
     const alone = html("p", { class: "small", "aria-hidden": "true" });
-    const speech = html("div", {}, setting, thumbs, answer), whole = html("div", { style: "display:grid;gap:8px 24px" }, plot, speech, html("div", { class: "controls", style: "margin:8px 0 0" }, all, factor), html("div", {}, ask ? null : alone, board));
+    const speech = html("div", { style: "min-width:0" }, setting, thumbs, answer), whole = html("div", { style: "display:grid;gap:8px 24px" }, plot, speech, html("div", { class: "controls", style: "margin:8px 0 0" }, all, factor), html("div", {}, alone, board));
     const hint = html("p", { class: "small soft" }, "Drag the orange line through training, or press Play. Then close all gates, and open one by hand.");
     const says_ = [player, scrub, hint, whole, ...(typed ? [typed] : [])], learns_ = [opening, norm];
     controls.append(buttons("", [["says", "what it says"], ["learns", "who learns"]], state.view, (view) => { stop(); Object.assign(state, { view, opening: opened() }); opening.querySelector("select").value = state.opening; draw(); }), player, scrub, opening, ...(typed ? [typed] : []));

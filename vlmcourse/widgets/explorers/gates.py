@@ -131,13 +131,18 @@ def saved_answers(ask: Ask, openings: Tensor, usual: int, count: int) -> dict:
     words          of each picture the WORDS that are ever likeliest at the first `usual` openings
     probabilities  base64 of one byte each, 255 for 1: openings, pictures, words
     texts, written what it writes, each text once, and base64 of their numbers, two bytes each: openings, pictures
+    first          base64 of one byte each: the probability of the word that it writes first: openings, pictures
     """
     numbers = [number for _ in openings for number in range(count)]
     rows, written = ask(openings.repeat_interleave(count, 0), numbers, TEXT)
     rows = rows.reshape(len(openings), count, -1)
     best = rows[:usual].amax(0).topk(WORDS).indices  # (count, WORDS)
     shown = rows.gather(2, best.expand(len(openings), -1, -1))
-    whole = (255 * shown).round().to(torch.uint8)
+    begun = [sentence or "." for sentence in written]  # where nothing is written, it ends at once
+    opening_words = tokenizer.encode(begun)[:, 1].reshape(len(openings), count, 1)
+    whole, first = (
+        (255 * values).round().to(torch.uint8) for values in (shown, rows.gather(2, opening_words))
+    )
     texts = list(dict.fromkeys(written))
     chosen = np.array([texts.index(sentence) for sentence in written], "<u2")
     convert = tokenizer.world_tokenizer().convert_ids_to_tokens
@@ -147,6 +152,7 @@ def saved_answers(ask: Ask, openings: Tensor, usual: int, count: int) -> dict:
         "probabilities": base64.b64encode(whole.numpy().tobytes()).decode(),
         "texts": texts,
         "written": base64.b64encode(chosen.tobytes()).decode(),
+        "first": base64.b64encode(first.numpy().tobytes()).decode(),
     }
 
 

@@ -8,7 +8,7 @@ export default {
     const { controls, stage, say, width, redraw } = frame(el, "scene", "Scene maker");
     const names = Object.keys(models), colours = Object.keys(backgrounds), drawn = { ...sprites };
     const begin = () => words.map((word, index) => ({ word, x: positions[3 * index][0], y: positions[3 * index][1], size }));
-    const state = { things: begin(), chosen: 0, background: "blue", model: names[0], texts: Object.fromEntries(names.map((name) => [name, models[name].text])), answers: [], before: [], split: "", waiting: false, message: "" };
+    const state = { things: begin(), chosen: 0, background: "blue", model: names[0], texts: Object.fromEntries(names.map((name) => [name, models[name].text])), answers: [], before: {}, now: {}, split: "", waiting: false, message: "" };
     const text = () => state.texts[state.model], thing = () => state.things[state.chosen];
     const tables = Object.fromEntries(names.map((name) => [name, Uint8Array.from(atob(models[name].table), (one) => one.charCodeAt(0))]));
     const placeOf = ({ x, y }) => positions.findIndex((place) => Math.abs(place[0] - x) + Math.abs(place[1] - y) < 1e-6);
@@ -23,12 +23,17 @@ export default {
       const two = (at) => table[2 * at] + 256 * table[2 * at + 1];
       return { split: splits[colours.indexOf(state.background)], answers: Array.from({ length: count }, (_, index) => { const at = 2 * (scene * count + index); return [all[two(at)], two(at + 1) / 65535]; }) };
     }
+    // What each model answers now, as far as it is known.
+    const all = () => Object.fromEntries(names.map((name) => [name, name === state.model ? state.answers : saved(name)?.answers ?? []]));
+    // What is held: a thing or its corner, where it was taken, and how things stood and what was said before.
+    let held = null;
     // The kernel answers one question at a time; of those that wait only the last one is asked.
     let busy = false, again = false;
     async function changed(changes = {}) {
-      Object.assign(state, { message: "", before: "model" in changes ? [] : state.answers }, changes);
+      Object.assign(state, { message: "", before: held?.before ?? ("model" in changes ? state.before : state.now) }, changes);
       const known = saved();
       Object.assign(state, known ?? {}, { waiting: !known });
+      if (known) state.now = all();
       draw();
       if (known || !ask) return;
       if (busy) { again = true; return; }
@@ -41,29 +46,37 @@ export default {
         } catch (error) { if (!again) Object.assign(state, { message: error.message, answers: [], waiting: false }); }
       } while (again);
       busy = false;
+      state.now = all();
       draw();
     }
 
-    // Anywhere with a kernel; else to the nearest place, and the other thing makes room.
+    // Anywhere with a kernel; else to the nearest place, and what is there goes to where the thing came from.
     function move(x, y) {
       const one = thing();
       if (!one) return;
       if (ask) Object.assign(one, { x: clamp(x, 0, 1), y: clamp(y, 0, 1) });
       else {
-        const [px, py] = positions.reduce((best, place) => (Math.hypot(place[0] - x, place[1] - y) < Math.hypot(best[0] - x, best[1] - y) ? place : best));
-        const there = state.things.find((other) => other !== one && other.x === px && other.y === py);
+        const [px, py] = near(x, y), from = held?.from ?? state.things.map(({ x, y }) => ({ x, y }));
         if (one.x === px && one.y === py) return;
-        if (there) Object.assign(there, { x: one.x, y: one.y });
+        state.things.forEach((other, index) => Object.assign(other, from[index].x === px && from[index].y === py ? from[state.chosen] : from[index]));
         Object.assign(one, { x: px, y: py });
       }
       changed();
     }
+    const near = (x, y) => positions.reduce((best, place) => (Math.hypot(place[0] - x, place[1] - y) < Math.hypot(best[0] - x, best[1] - y) ? place : best));
     function step(dx, dy) {
       const one = thing();
       if (!one) return;
       if (ask) return move(one.x + 0.04 * dx, one.y + 0.04 * dy);
-      const order = [...positions].sort((a, b) => a[1] - b[1] || a[0] - b[0]), at = order.findIndex(([x, y]) => x === one.x && y === one.y);
-      move(...order[clamp(at + dx + dy, 0, order.length - 1)]);
+      // The nearest place in that direction; one straight on comes before one to the side, and an empty one before the other.
+      const cost = ([x, y]) => (x - one.x) * dx + (y - one.y) * dy + 2 * Math.abs((x - one.x) * dy + (y - one.y) * dx) + (state.things.some((other) => other.x === x && other.y === y) ? 0.01 : 0);
+      const [best] = positions.filter(([x, y]) => (x - one.x) * dx + (y - one.y) * dy > 1e-6).sort((a, b) => cost(a) - cost(b));
+      if (best) move(...best);
+    }
+    function exchange() {
+      const from = state.things.map(({ x, y }) => ({ x, y }));
+      state.things.forEach((one, index) => Object.assign(one, from[(index + 1) % from.length]));
+      changed();
     }
     function resize(wide) {
       if (!ask || !thing()) return;
@@ -97,20 +110,21 @@ export default {
       // What is in the picture keeps its row; where it isn't among the saved answers it is below the last of them.
       const least = answers.length ? answers.at(-1)[1] : 0, of = (word) => answers.find(([answer]) => answer.split(" ").includes(word));
       const rows = [...(choosing || !answers.length ? [] : [...new Set(shown)].map((word) => of(word) ?? [word, null])), ...answers.filter(([answer]) => choosing || !right(answer))];
-      const earlier = Object.fromEntries(state.before);
+      const earlier = Object.fromEntries(state.before[state.model] ?? []);
       for (const one of chooser) {
-        const found = one.dataset.model === state.model ? state.answers : saved(one.dataset.model)?.answers, [word, value] = found?.[0] ?? ["…", null];
+        const found = one.dataset.model === state.model ? state.answers : saved(one.dataset.model)?.answers, [word, value] = found?.[0] ?? ["…", null], past = value === null ? word : state.before[one.dataset.model]?.[0]?.[0] ?? word;
         one.setAttribute("aria-pressed", String(one.dataset.model === state.model));
-        one.replaceChildren(html("span", {}, one.dataset.model), html("strong", {}, word), html("span", {}, value === null ? "" : percent(value)));
+        one.style.borderLeft = `6px solid ${past === word ? "transparent" : "var(--orange)"}`;
+        one.replaceChildren(html("span", {}, one.dataset.model), html("span", {}, past === word ? "" : `${past} → `, html("strong", {}, word)), html("span", {}, value === null ? "" : percent(value)));
       }
       result.replaceChildren(html("p", {}, `${state.model} ${choosing ? "chooses among" : "goes on"}: `, html("strong", {}, text()), choosing ? "" : " …"),
         bars(Math.min(width(), 340), rows.map(([name, value]) => ({ name, value: value ?? 0, mark: earlier[name], said: value === null ? `< ${percent(Math.max(least, 0.01))}` : percent(value), colour: right(name) ? "var(--green)" : "var(--blue)", data: { "data-answer": name } })), { label: `Answers of ${state.model}: ${told}`, room: answers.length ? 0 : 90 }),
-        html("p", { class: "small soft" }, `${choosing ? "Probability of each text. They share 1: two texts that both fit compete. Green: it names a thing of the picture." : "Probability of the next word (0 to 1). Green: a thing of the picture."}${state.before.length ? " Tick: before the last change." : ""}`),
+        html("p", { class: "small soft" }, `${choosing ? "Probability of each text. They share 1: two texts that both fit compete. Green: it names a thing of the picture." : "Probability of the next word (0 to 1). Green: a thing of the picture."}${rows.some(([, value]) => value === null) ? ` < ${percent(Math.max(least, 0.01))}: not among its ${answers.length} likeliest.` : ""}${Object.keys(earlier).length ? " Tick: before the last change." : ""}`),
         ...(ask ? [html("p", { class: "small" }, `This scene: ${state.split}.`)] : []));
       message.textContent = state.message;
       for (const one of [bigger, taken]) if (one) one.style.display = here ? "" : "none";
       if (here) bigger?.set(here.size);
-      canvas.setAttribute("aria-label", `Picture: ${scene}. Chosen: ${here?.word ?? "nothing"}. Arrow keys move it${ask ? "" : " from place to place"}, Enter chooses the next thing${ask ? ", plus and minus resize it, Delete removes it" : ""}.`);
+      canvas.setAttribute("aria-label", `Picture: ${scene}. Chosen: ${here?.word ?? "nothing"}. Arrow keys move it${ask ? "" : " from place to place, Home to the middle"}, Enter chooses the next thing${ask ? ", plus and minus resize it, Delete removes it" : ""}.`);
       say(`${scene}. ${state.model}, ${text()}: ${told || state.message}.`);
     }
 
@@ -129,34 +143,35 @@ export default {
         changed({ chosen: state.things.length - 1 });
       } catch (error) { state.message = error.message; draw(); }
     }
-    const chooser = names.map((name) => html("button", { type: "button", "data-model": name, style: "display:grid;grid-template-columns:5rem 1fr 2.2rem;gap:6px;text-align:left;width:100%",
+    const chooser = names.map((name) => html("button", { type: "button", "data-model": name, style: "display:grid;grid-template-columns:4.6rem 1fr 2.2rem;gap:6px;padding-left:5px;text-align:left;width:100%",
       onclick: () => { if (typed) typed.input.value = state.texts[name]; changed({ model: name }); } }));
-    const compared = html("div", { role: "group", "aria-label": "model, and what it says first", style: "display:grid;gap:4px;width:14.5rem;align-content:start" }, html("strong", {}, "What each says first"), chooser);
+    const compared = html("div", { role: "group", "aria-label": "model, and what it says first", style: "display:grid;gap:4px;width:18rem;max-width:100%;align-content:start" }, html("strong", {}, "What each says first"), chooser);
     if (typed) controls.append(typed);
     stage.append(html("p", { class: "small soft" }, ask ? "Drag a thing, or its orange corner to resize it. Arrow keys move what is chosen."
-      : "Drag the cat or the car to another dot, recolour the picture, choose a model for its bars. By keyboard: choose cat or car, then arrow keys in the picture move it. On this page, without a kernel, answers are saved for these places only: in Jupyter anything stands anywhere, at any size, and you ask what you like."),
-    html("div", { class: "controls" }, things, ...(ask ? [noun, button("Add", add), taken, bigger] : []), swatches, button("Start again", () => changed({ things: begin(), chosen: 0, background: "blue" }))),
-    message, html("div", { class: "columns" }, canvas, compared, result), ...(ask ? [html("datalist", { id: "scene-nouns" }, nouns.map((name) => html("option", { value: name })))] : []));
+      : "Drag the cat or the car to another dot (or click the dot), recolour the picture, choose a model for its bars. Orange: its first word changed. By keyboard: choose cat or car; in the picture arrow keys move it, and Home puts it into the middle."),
+    html("div", { class: "controls" }, things, ...(ask ? [noun, button("Add", add), taken, bigger] : []), swatches, button("Change places", exchange), button("Start again", () => changed({ things: begin(), chosen: 0, background: "blue" }))),
+    message, html("div", { class: "columns" }, canvas, html("div", { style: "display:grid;gap:10px;max-width:100%" }, compared, result)), ...(ask ? [html("datalist", { id: "scene-nouns" }, nouns.map((name) => html("option", { value: name })))] : []));
 
-    // What is held: a thing, with where it was taken, or the corner.
-    let held = null;
     canvas.addEventListener("pointerdown", (event) => {
-      const hit = event.target.closest("[data-thing]"), box = canvas.getBoundingClientRect();
+      const hit = event.target.closest("[data-thing]"), box = canvas.getBoundingClientRect(), x = (event.clientX - box.left) / side(), y = (event.clientY - box.top) / side();
       if (hit) state.chosen = +hit.dataset.thing;
-      held = event.target.closest("[data-handle]") ? "corner" : hit ? [thing().x - (event.clientX - box.left) / side(), thing().y - (event.clientY - box.top) / side()] : null;
+      const corner = event.target.closest("[data-handle]"), [px, py] = near(x, y);
+      if (hit || corner) held = { corner, shift: hit && [thing().x - x, thing().y - y], from: state.things.map(({ x, y }) => ({ x, y })), before: state.now };
+      else if (!ask && Math.hypot(px - x, py - y) * side() < 24) move(px, py);
     });
     let first = true;
     dragging(canvas, (x, y) => {
       if (first) { first = false; return draw(); }
-      if (held === "corner") resize(2 * Math.max(Math.abs(x / side() - thing().x), Math.abs(y / side() - thing().y)));
-      else if (held) move(x / side() + held[0], y / side() + held[1]);
+      if (held?.corner) resize(2 * Math.max(Math.abs(x / side() - thing().x), Math.abs(y / side() - thing().y)));
+      else if (held) move(x / side() + held.shift[0], y / side() + held.shift[1]);
     }, () => { held = null; first = true; });
     arrows(canvas, step, () => { state.chosen = (state.chosen + 1) % Math.max(1, state.things.length); draw(); });
     canvas.addEventListener("keydown", (event) => {
-      const act = { "+": () => resize(thing().size + 0.04), "-": () => resize(thing().size - 0.04), Delete: remove, Backspace: remove }[event.key];
+      const act = { "+": () => resize(thing().size + 0.04), "-": () => resize(thing().size - 0.04), Delete: remove, Backspace: remove, Home: () => move(0.5, 0.5) }[event.key];
       if (act && thing()) { act(); event.preventDefault(); }
     });
     Object.assign(state, saved());
+    state.now = all();
     redraw(draw);
   },
 };
