@@ -278,11 +278,12 @@ def kept() -> dict[str, dict]:
 def explorer_page(chromium, module: str, data: dict | None = None, **context) -> Iterator:
     """One explorer alone on a page. `page.said`: errors on the console; `page.asked`: addresses other than its own.
 
-    data  default: what the notebook keeps
+    data  as a notebook keeps it, with sorted keys. Default: what the explorers' notebook keeps
     """
     with TemporaryDirectory() as folder:
         path = Path(folder, "page.html")
-        given = {"module": module, "data": data, "description": ""} if data else kept()[module]
+        ordered = json.loads(json.dumps(data, sort_keys=True))
+        given = {"module": module, "data": ordered, "description": ""} if data else kept()[module]
         path.write_text(PAGE.format(static_html(**given)), encoding="utf-8")
         opened = chromium.new_context(**context)
         page = opened.new_page()

@@ -398,7 +398,7 @@ def test_the_maker_keeps_what_models_answer_about_saved_scenes_and_asks_about_ot
     scenes = list(scene.saved_scenes())
     assert len(scenes) == 20 * 8 and scenes[8 * 4 + 1].things[0].x == scene.POSITIONS[1][0]
     for name, ask in models.items():
-        kept = data["models"][name]
+        kept = dict(data["models"])[name]
         table = np.frombuffer(base64.b64decode(kept["table"]), "<u2").reshape(160, -1, 2)
         (answers,) = ask(scenes[77:78], kept["text"])
         expected = scene.top_answers(answers)

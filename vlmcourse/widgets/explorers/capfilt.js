@@ -57,7 +57,7 @@ export default {
     const plot = html("div", { tabindex: 0, role: "application" }), numbers = html("div", { style: "flex:1 1 300px;max-width:420px" }), card = html("div", { style: "display:flex;gap:12px;align-items:flex-start;flex:1 1 300px;max-width:26rem" });
     const field = slider("threshold", { min: 0, max: 1, step: 0.01, value: threshold, show: (value) => value.toFixed(2) }, (value) => { state.threshold = value; draw(); });
     controls.append(field, html("span", { style: "white-space:pre-wrap" }, html("span", { style: "color:var(--red)" }, `■ noise: another picture's caption (${noise})`), "  ", html("span", { style: "color:var(--blue)" }, `● true (${captions.length - noise})`), "  ", html("span", { class: "soft" }, "hollow: a wrong decision")));
-    stage.append(html("p", { class: "small soft" }, "Drag the line. Point at a dot or square (or tap it) to see its caption and picture. By keyboard: the slider moves the line; in the plot left, right, Home and End choose a caption."), plot, html("div", { class: "columns", style: "margin-top:10px" }, numbers, card));
+    stage.append(html("p", { class: "small soft" }, "Drag the line. Point at a dot or square (or tap it) to see its caption and picture. By keyboard: the slider moves the line; in the plot left, right, Home and End choose a caption."), plot, html("div", { class: "columns", style: "margin-top:10px" }, card, numbers));
     // A press takes the line or chooses a mark, whichever is nearer, within 20 pixels.
     const choose = (index) => { if (index !== state.chosen) { state.chosen = index; draw(); } };
     let held = null;

@@ -12,7 +12,7 @@ export default {
     const unpacked = (text) => Uint8Array.from(atob(text), (one) => one.charCodeAt(0)), bytes = unpacked(data.probabilities), pairs = unpacked(written), firsts = unpacked(data.first), last = steps.length - 1, limit = grid.at(-1);
     const rowOf = { step: 0, factor: steps.length, trained: steps.length + factors.length, closed: steps.length + factors.length + grid.length * names.length }, asTrained = factors.findIndex((one) => Math.abs(one - 1) < 1e-6);
     // `saved`: the number of the opening whose answers are saved; `factor`: that of all gates' factor; null where there is none.
-    const state = { view: "says", picture: 0, gate: 0, step: last, factor: asTrained, values: [...trained], base: "trained", saved: last, what: "", opening: Object.keys(gradients)[0], asked: null, text: data.text, message: "" };
+    const state = { view: "says", picture: 0, gate: 0, step: last, factor: asTrained, values: [...trained], base: "trained", saved: last, what: "", opening: "all gates as trained", asked: null, text: data.text, message: "" };
     const colour = (gate) => COLOURS[gate % COLOURS.length], dash = (gate) => DASHES[Math.floor(gate / COLOURS.length)];
 
     // What the model says: { words, probabilities, written }, and of what is saved `first`, the probability of the first word written.
@@ -145,7 +145,7 @@ export default {
     // The opening of which gradients are saved, that the gates stand at.
     function opened() {
       const open = names.filter((_, gate) => Math.abs(state.values[gate]) > 1e-6), wanted = open.length ? `only ${open.join()} open` : "all gates closed";
-      return wanted in gradients ? wanted : Object.keys(gradients)[0];
+      return wanted in gradients ? wanted : "all gates as trained";
     }
     const opening = choice("gates", Object.keys(gradients).map((one) => [one, one]), state.opening, (value) => { state.opening = value; draw(); });
     const typed = ask && field("text", data.text, (text) => changed({ text: text.trim() || data.text }), { size: 24 });

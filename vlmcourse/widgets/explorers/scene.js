@@ -4,11 +4,12 @@ const SMALL = 0.15, LARGE = 0.8;
 
 export default {
   render({ model, el }) {
-    const { words, positions, size, sprites, backgrounds, splits, nouns, models } = model.get("data"), ask = kernel(model);
+    const data = model.get("data"), { words, positions, size, sprites, splits, nouns, start } = data, ask = kernel(model);
+    const backgrounds = Object.fromEntries(data.backgrounds), models = Object.fromEntries(data.models);
     const { controls, stage, say, width, redraw } = frame(el, "scene", "Scene maker");
     const names = Object.keys(models), colours = Object.keys(backgrounds), drawn = { ...sprites };
-    const begin = () => words.map((word, index) => ({ word, x: positions[3 * index][0], y: positions[3 * index][1], size }));
-    const state = { things: begin(), chosen: 0, background: "blue", model: names[0], texts: Object.fromEntries(names.map((name) => [name, models[name].text])), answers: [], before: {}, now: {}, split: "", waiting: false, message: "" };
+    const begin = () => words.map((word, index) => ({ word, x: start[index][0], y: start[index][1], size }));
+    const state = { things: begin(), chosen: 0, background: data.background, model: names[0], texts: Object.fromEntries(names.map((name) => [name, models[name].text])), answers: [], before: {}, now: {}, split: "", waiting: false, message: "" };
     const text = () => state.texts[state.model], thing = () => state.things[state.chosen];
     const tables = Object.fromEntries(names.map((name) => [name, Uint8Array.from(atob(models[name].table), (one) => one.charCodeAt(0))]));
     const placeOf = ({ x, y }) => positions.findIndex((place) => Math.abs(place[0] - x) + Math.abs(place[1] - y) < 1e-6);
@@ -149,7 +150,7 @@ export default {
     if (typed) controls.append(typed);
     stage.append(html("p", { class: "small soft" }, ask ? "Drag a thing, or its orange corner to resize it. Arrow keys move what is chosen."
       : "Drag the cat or the car to another dot (or click the dot), recolour the picture, choose a model for its bars. Orange: its first word changed. By keyboard: choose cat or car; in the picture arrow keys move it, and Home puts it into the middle."),
-    html("div", { class: "controls" }, things, ...(ask ? [noun, button("Add", add), taken, bigger] : []), swatches, button("Change places", exchange), button("Start again", () => changed({ things: begin(), chosen: 0, background: "blue" }))),
+    html("div", { class: "controls" }, things, ...(ask ? [noun, button("Add", add), taken, bigger] : []), swatches, button("Change places", exchange), button("Start again", () => changed({ things: begin(), chosen: 0, background: data.background }))),
     message, html("div", { class: "columns" }, canvas, html("div", { style: "display:grid;gap:10px;max-width:100%" }, compared, result)), ...(ask ? [html("datalist", { id: "scene-nouns" }, nouns.map((name) => html("option", { value: name })))] : []));
 
     canvas.addEventListener("pointerdown", (event) => {

@@ -21,6 +21,8 @@ Ask = Callable[[Sequence[world.Scene], str], Sequence[Mapping[str, float]]]
 """(scenes, text) -> for each scene {answer: probability}."""
 WORDS, POSITIONS, SIZE = ("cat", "car"), (*QUARTERS, (0.5, 0.5)), 0.42
 """The two things of the saved scenes, where they can be, and how large they are, as a share of the picture."""
+START, BACKGROUND = (POSITIONS[0], POSITIONS[3]), "blue"
+"""The scene that is shown first."""
 SHOWN = 5
 """Answers that are shown."""
 SPLITS = {
@@ -107,16 +109,22 @@ def scene_maker(
         (answers,) = models[question["model"]]([scene], question["text"])
         return {"answers": top_answers(answers), "split": split_in_words(scene)}
 
-    data = {
+    data = {  # lists where order counts: a notebook sorts the keys of what it keeps
         "words": list(WORDS),
         "positions": [list(xy) for xy in POSITIONS],
+        "start": [list(xy) for xy in START],
+        "background": BACKGROUND,
         "size": SIZE,
         "sprites": {word: sprite_address(word) for word in WORDS},
-        "backgrounds": {name: list(colour) for name, colour in world.BACKGROUNDS.items()},
+        "backgrounds": [[name, list(colour)] for name, colour in world.BACKGROUNDS.items()],
         "splits": [split_in_words(scene) for scene in scenes[: len(world.BACKGROUNDS)]],
         "nouns": sorted(noun.word for noun in world.nouns()),
-        "models": {name: saved_answers(ask, texts.get(name, text)) for name, ask in models.items()},
+        "models": [
+            [name, saved_answers(ask, texts.get(name, text))] for name, ask in models.items()
+        ],
     }
     first, ask = next(iter(models.items()))
-    (answers,) = ask(scenes[:1], texts.get(first, text))
-    show_explorer("scene", data, describe(scenes[0], first, texts.get(first, text), answers), reply)
+    things = tuple(world.Thing(word, *xy, SIZE) for word, xy in zip(WORDS, START))
+    shown = world.Scene(things, BACKGROUND)
+    (answers,) = ask([shown], texts.get(first, text))
+    show_explorer("scene", data, describe(shown, first, texts.get(first, text), answers), reply)
