@@ -47,7 +47,7 @@ export default {
         html("p", {}, `Kept: ${captions.length - out} of ${captions.length}, ${noise - found} of them noise. Lost: ${out - found} of ${captions.length - noise} true captions.`),
         html("p", { class: "small soft" }, `Precision: how much of what is thrown out is noise${out ? `, ${found} of ${out}` : ""}. The tick, ${noise} of ${captions.length}, is what chance would give. Recall: how much of the noise is thrown out, ${found} of ${noise}.`));
       const right = (chosen.probability < state.threshold) === chosen.noisy;
-      card.replaceChildren(html("img", { src: chosen.picture, width: 112, height: 112, alt: chosen.noisy ? "a picture that its caption does not describe" : chosen.text }),
+      card.replaceChildren(html("img", { src: chosen.picture, width: 112, height: 112, style: "box-shadow:0 0 0 1px var(--line)", alt: chosen.noisy ? "a picture that its caption does not describe" : chosen.text }),
         html("div", {}, html("p", {}, html("strong", {}, chosen.text)), html("p", { class: "small" }, `${percent(chosen.probability)}: ${chosen.probability < state.threshold ? "out" : "kept"}, and it is ${chosen.noisy ? "another picture's caption (noise)" : "this picture's caption (true)"}. `, html("span", { class: right ? "good" : "soft" }, right ? "✓ counted as right" : "✗ counted as wrong"))));
       const words = `Threshold ${state.threshold.toFixed(2)}: ${out} of ${captions.length} captions out; precision ${share(found, out)}, recall ${share(found, noise)}. Caption '${chosen.text}': ${chosen.noisy ? "noise" : "true"}, ${chosen.probability < state.threshold ? "out" : "kept"}.`;
       plot.setAttribute("aria-label", `Captions by probability; left and right choose a caption, Home and End the first and the last. ${words}`);

@@ -94,7 +94,7 @@ export default {
     const side = () => Math.min(width() - 8, 280);
     function draw() {
       const wide = side(), here = thing();
-      canvas.replaceChildren(svg("svg", { width: wide, height: wide, "aria-hidden": "true", style: "overflow:hidden;border-radius:6px;cursor:grab" },
+      canvas.replaceChildren(svg("svg", { width: wide, height: wide, "aria-hidden": "true", style: "overflow:hidden;border-radius:6px;box-shadow:0 0 0 1px var(--line);cursor:grab" },
         svg("rect", { width: wide, height: wide, fill: `rgb(${backgrounds[state.background].join()})` }),
         !ask && positions.map(([x, y]) => svg("circle", { cx: x * wide, cy: y * wide, r: 5, fill: "#00000090", stroke: "#ffffffb0" })),
         state.things.map((one, index) => svg("image", { "data-thing": index, href: drawn[one.word], x: (one.x - one.size / 2) * wide, y: (one.y - one.size / 2) * wide, width: one.size * wide, height: one.size * wide })),
