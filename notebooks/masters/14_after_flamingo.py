@@ -653,7 +653,7 @@ Markdown(
 # %% [markdown]
 # **Any to any.** So far pictures are read, never written. If a picture is a row of *tokens*, one softmax can write words and pictures. A **codebook** of $K$ vectors $e_k$ makes tokens of features: patch $p$ with features $z_p$ becomes the number of its nearest code,
 #
-# $$k_p = \arg\min_k \lVert z_p - e_k \rVert^2,$$
+# $$k_p = \operatorname{argmin}_k \lVert z_p - e_k \rVert^2,$$
 #
 # and a decoder paints the picture from the codes. Chameleon ([arXiv 2405.09818](https://arxiv.org/abs/2405.09818)) trains one transformer on such mixed rows.
 
