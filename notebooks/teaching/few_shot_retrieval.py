@@ -1,0 +1,216 @@
+"""Lesson 12: the checks of the exercises on retrieved examples, on copying, and on several orders of the examples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from teaching import few_shot_reference as reference
+from teaching.exercises import Exercise, normal, number, rule
+from teaching.frozen_prompts import shuffled
+from vlmcourse.world.tokenizer import INVENTED
+from vlmgrader.checks import driver_source
+
+
+def rices_inputs(generator: torch.Generator) -> tuple[list, dict]:
+    """Vectors of different lengths; more pictures than queries, and k smaller than both."""
+    queries, pool, k = number(generator, 4, 5), number(generator, 7, 9), 3
+    lengths = 0.3 + 4 * torch.rand(pool, 1, generator=generator)
+    return [normal(generator, queries, 6), normal(generator, pool, 6) * lengths, k], {}
+
+
+def nearest(queries, pool, k, *, norm=True, flip=True, largest=True, values=False, scores=None):
+    if norm:
+        queries, pool = (x / x.norm(dim=-1, keepdim=True) for x in (queries, pool))
+    found = (queries @ pool.T if scores is None else scores(queries, pool)).topk(
+        k, dim=-1, largest=largest
+    )
+    best = found.values if values else found.indices
+    return best.flip(-1) if flip else best
+
+
+def rices_with(**options) -> Callable:
+    return lambda q, p, k: nearest(q, p, k, **options)
+
+
+RICES_MISTAKES: dict = {
+    "the most similar stands first; it stands last, next to the query.": rices_with(flip=False),
+    "dot products depend on lengths: divide each vector of the pool by its norm.": (
+        rices_with(norm=False),
+        rices_with(norm=False, flip=False),
+    ),
+    "these are the least similar pictures.": (
+        rices_with(largest=False),
+        rices_with(largest=False, flip=False),
+    ),
+    "these are the similarities, not the numbers of the pictures.": (
+        rices_with(values=True),
+        rices_with(values=True, flip=False),
+    ),
+    "the k best queries for each picture are not asked; rows are queries, and topk runs over the pool.": (
+        lambda q, p, k: nearest(p, q, k)
+    ),
+    "the order is neither by similarity up nor down: sort them.": lambda q, p, k: (
+        nearest(q, p, k).sort(-1).values
+    ),
+    "distances in place of cosines choose other pictures where lengths differ.": rices_with(
+        norm=False, scores=lambda q, p: -torch.cdist(q, p)
+    ),
+    "all queries got the first one's pictures.": lambda q, p, k: nearest(q[:1], p, k).expand(
+        len(q), -1
+    ),
+}
+
+
+def copy_inputs(generator: torch.Generator) -> tuple[list, dict]:
+    """Lists of four names: with a majority, with two pairs, and with the answer absent."""
+    shown, answers = [], []
+    for kind in ("first", "last", "pairs", "pairs", "absent", "majority", "majority", "other"):
+        a, b, c, d = shuffled(generator, INVENTED)[:4]
+        names, answer = {
+            "first": ([a, b, b, c], a),
+            "last": ([b, b, c, a], a),
+            "pairs": ([b, a, b, a], a),
+            "absent": ([b, c, b, d], a),
+            "majority": ([a, a, a, b], a),
+            "other": ([a, b, c, b], a),
+        }[kind]
+        shown.append(names)
+        answers.append(answer)
+    for _ in range(number(generator, 0, 3)):
+        a, b, c, d = shuffled(generator, INVENTED)[:4]
+        names = shuffled(generator, [a, a, b, c])
+        shown.append(names)
+        answers.append(shuffled(generator, [a, b, c, d])[0])
+    return [shown, answers], {}
+
+
+def copying(shown, answers, *, last=-1, late=True, count=None, most=max):
+    votes = [
+        most(names[::-1] if late else names, key=lambda n, names=names: names.count(n))
+        for names in shown
+    ]
+    count = len(answers) if count is None else count(shown, answers)
+    pairs = list(zip(shown, votes, answers))
+    return [
+        sum(names[last] == a for names, _, a in pairs) / count,
+        sum(vote == a for _, vote, a in pairs) / count,
+        sum(a in names for names, _, a in pairs) / count,
+    ]
+
+
+COPY_MISTAKES: dict[str, Callable] = {
+    "the first name was taken for the last: the nearest example stands last.": (
+        lambda s, a: copying(s, a, last=0)
+    ),
+    "among names that are equally frequent the one nearest to the end is meant; yours takes the first.": (
+        lambda s, a: copying(s, a, late=False)
+    ),
+    "the last two numbers are shares of the prompts that show the answer; all prompts count.": (
+        lambda s, a: [
+            copying(s, a)[0],
+            *[x * len(a) / sum(b in n for n, b in zip(s, a)) for x in copying(s, a)[1:]],
+        ]
+    ),
+    "these are counts, not shares.": lambda s, a: [x * len(a) for x in copying(s, a)],
+    "the third number isn't whether the answer is shown, but how often.": lambda s, a: [
+        *copying(s, a)[:2],
+        sum(n.count(b) for n, b in zip(s, a)) / len(a),
+    ],
+    "the rarest name was taken for the most frequent.": lambda s, a: copying(s, a, most=min),
+    "the most frequent name of all prompts together was taken; each prompt has its own.": (
+        lambda s, a: [
+            copying(s, a)[0],
+            sum(b == max(sum(s, []), key=sum(s, []).count) for b in a) / len(a),
+            copying(s, a)[2],
+        ]
+    ),
+    "the first two numbers are exchanged.": lambda s, a: [copying(s, a)[i] for i in (1, 0, 2)],
+}
+
+
+def ensemble_inputs(generator: torch.Generator) -> tuple[list, dict]:
+    count, options = 4, number(generator, 3, 5)
+    orders = [torch.randperm(count, generator=generator).tolist() for _ in range(4)]
+    return [normal(generator, count, options), orders], {}
+
+
+def in_order(table: Tensor, order) -> Tensor:
+    """Log-probabilities of options when the examples stand in this order: later ones weigh more."""
+    weights = torch.arange(1.0, len(order) + 1).square()
+    return (weights[:, None] * table[list(order)]).sum(0).log_softmax(0)
+
+
+def run_ensemble(target, table, orders):
+    """Driver: examples are ('picture', number); score asks the table."""
+    import torch
+
+    def score(examples):
+        rows = [number for _, number in examples]
+        weights = torch.arange(1.0, len(rows) + 1).square()
+        return (weights[:, None] * table[rows]).sum(0).log_softmax(0)
+
+    return target(score, [("picture", i) for i in range(len(table))], orders)
+
+
+def combined(combine: Callable, orders: Callable = list) -> Callable:
+    return lambda table, given: combine(
+        torch.stack([in_order(table, one) for one in orders(given)])
+    )
+
+
+def inverse(orders) -> list:
+    return [torch.tensor(order).argsort().tolist() for order in orders]
+
+
+ENSEMBLE_MISTAKES: dict[str, Callable] = {
+    "probabilities were averaged; the paper averages log-probabilities.": combined(
+        lambda x: x.exp().mean(0).log()
+    ),
+    "the sum is returned; a mean is wanted.": combined(lambda x: x.sum(0)),
+    "only the first order was scored.": combined(lambda x: x[0]),
+    "only the last order was scored.": combined(lambda x: x[-1]),
+    "the orders weren't used: each time the examples stood as they came.": combined(
+        lambda x: x.mean(0), lambda orders: [range(len(orders[0]))] * len(orders)
+    ),
+    "the largest log-probability of each option is returned; a mean is wanted.": combined(
+        lambda x: x.amax(0)
+    ),
+    "these are probabilities; log-probabilities are wanted.": combined(lambda x: x.mean(0).exp()),
+    "order[i] says which example stands at place i; yours puts example i at place order[i].": (
+        combined(lambda x: x.mean(0), inverse)
+    ),
+    "each order votes for its best option; the mean of log-probabilities is wanted.": combined(
+        lambda x: torch.nn.functional.one_hot(x.argmax(1), x.shape[1]).float().mean(0)
+    ),
+    "the mean runs over the options; it runs over the orders.": combined(lambda x: x.mean(1)),
+    "the scores of all orders are returned; average them.": combined(lambda x: x),
+}
+
+EXERCISES = {
+    "rices": Exercise(
+        "The most similar pictures by cosine, the nearest last.",
+        (rule("rices", rices_inputs, reference.rices, RICES_MISTAKES),),
+        reference.rices,
+    ),
+    "copy_scores": Exercise(
+        "What a prompt's names are worth without any model.",
+        (rule("copy_scores", copy_inputs, reference.copy_scores, COPY_MISTAKES),),
+        reference.copy_scores,
+    ),
+    "ensemble": Exercise(
+        "Each order has its say, in log-probabilities.",
+        (
+            rule(
+                "ensemble",
+                ensemble_inputs,
+                combined(lambda x: x.mean(0)),
+                ENSEMBLE_MISTAKES,
+                driver=driver_source(run_ensemble),
+            ),
+        ),
+        reference.ensemble,
+    ),
+}
