@@ -161,7 +161,7 @@ for name, (_, per_step) in page_datasets(scale, None).items():
 #
 # $$\sum_{m=1}^{M} \lambda_m \, \mathbb{E}_{(x, y) \sim D_m} \Big[ - \sum_{l=1}^{L} \ln p(y_l \mid y_{<l}, x_{\le l}) \Big].$$
 #
-# In each step it takes one batch of every data set, adds up the weighted gradients, and then makes one update. The paper says that tuning $\lambda$ per data set is key to performance. It was done on small models, and then kept.
+# In each step it takes one batch of every data set, adds up the weighted gradients, and then makes one update. The paper says that tuning $\lambda$ per data set is key to performance. It was done on small models, and then kept. (Our losses are means over tokens, not sums.)
 
 # %%
 quiz("few_shot.weights")
@@ -251,7 +251,7 @@ plots.show(
 )
 
 # %% [markdown]
-# One seed says little about which of the two is better. And two things pull in different directions: an update of round robin is noisier, but there are twice as many of them. In a short training the number of updates counts. In the paper's long one, accumulation won.
+# One seed says little about which of the two is better. Two things pull in different directions: an update of round robin is noisier, but there are twice as many of them. In a short training the number of updates counts. In the paper's long one, accumulation won.
 
 # %% [markdown]
 # ## 3. How an answer is scored
@@ -829,7 +829,7 @@ quiz("few_shot.ablation")
 # %% [markdown]
 # ## Failure lab
 #
-# Four small trainings with the course's functions, 160 steps each: one healthy, and three with one fault in the data.
+# Four small trainings with the course's functions, 240 steps each: one healthy, and three with one fault in the data.
 #
 # - **no pages**: the mixture has no pages with several pictures;
 # - **no pairs**: the mixture has no pairs of one picture and one text;
@@ -840,12 +840,14 @@ lab = few_shot_lab.runs(scale)
 plots.show(
     few_shot_lab.losses(lab),
     "Figure 14. Losses on held-out pages and pairs, which match, in nats per token, at the end of "
-    "four trainings. What to see: for each run, which loss is far above the healthy run's.",
+    "four trainings. What to see: for each run, which loss is far above the healthy run's. (A run "
+    "with one data set spends all on it: that loss can be a little lower.)",
 )
 plots.show(
     few_shot_lab.shares(lab),
     "Figure 15. The same runs: right nouns of 24 without an example, and right new names of four "
-    "after eight examples; black marks: guessing. What to see: which ability each run lacks.",
+    "after eight examples, 128 questions each; black marks: guessing. What to see: which ability "
+    "each run lacks; in both, the healthy run is best or one question behind.",
 )
 
 # %% [markdown]
@@ -858,7 +860,7 @@ diagnose("few_shot.mixture", {"A": None, "B": None, "C": None})
 # <details><summary>Hint</summary>A data set that isn't in the mixture has a loss that nobody lowered. Which run lowered both, and still can't use examples?</details>
 # <details><summary>Solution</summary>
 #
-# A: mismatched pages. From its pages it learnt their form, and that a name comes back which has been said before: its loss on pages is low. Which of the names it is, no picture could tell it. So it guesses among the four.
+# A: mismatched pages. From its pages it learnt their form, and that a name comes back which has been said before: its loss on pages isn't far above the healthy run's. Which of the names it is, no picture could tell it. So it guesses among the four.
 #
 # B: no pairs. It uses examples, since comparing pictures is enough for that. But nothing taught it which noun belongs to a picture, so without an example it can't name things, and its loss on pairs is far above the others'.
 #
