@@ -391,7 +391,7 @@ Markdown(tables.about_table_1())
 
 # %%
 def gain(scores: dict, low: int, high: int) -> tuple[float, float]:
-    """scores: {task: {number of examples: score, or None}} -> mean gain, share of tasks that rise."""
+    """scores: {task: {number of examples: score, or None}} -> mean gain, share that rises."""
     raise NotImplementedError("your code here")
 
 
@@ -439,7 +439,8 @@ plots.show(
     tables.in_context_figure(),
     "Figure 8. Right names of four by number of examples: means over three seeds, bands of one "
     "standard deviation. 'Six other names' were on no training page; 'nouns it never saw' were in "
-    "none of its pictures. What to see: the curve rises to the top, and both controls stay at chance.",
+    "none of its pictures. What to see: the curve rises to the top, and both controls stay at "
+    "chance.",
 )
 Markdown(tables.in_context_sentence())
 
@@ -609,8 +610,8 @@ plots.show(
 # %%
 plots.show(
     tables.rices_figure(),
-    "Figure 11. The same in the small world of Figure 8: twelve names, a pool of 48 pictures, three "
-    "seeds. What to see: RICES is right from one example on; so is copying, and so is the model "
+    "Figure 11. The same in the small world of Figure 8: twelve names, a pool of 48 pictures, "
+    "three seeds. What to see: RICES is right from one example on; so is copying, and so is the model "
     "that sees only grey pictures, as long as all examples have one name.",
 )
 Markdown(tables.rices_sentence())
@@ -795,7 +796,7 @@ Markdown(published("flamingo-table-2").markdown())
 
 # %%
 def missing_score(overall: float, known: dict[str, float], best: dict[str, float]) -> float:
-    """overall in %; known: {benchmark: score}; best: {benchmark: best score}, one more -> its score."""
+    """overall in %; known, best: {benchmark: score}, best with one more -> the missing score."""
     raise NotImplementedError("your code here")
 
 
