@@ -257,22 +257,33 @@ def test_the_playground_keeps_the_model_s_vectors(shown):
     assert data["nouns"][0] == list(pairs.scene(pairs.distinct(1)[0]).words)
 
 
-def test_a_tree_holds_the_model_s_probabilities_and_all_that_beam_search_reads():
-    model = recipes.language.new_language(SCALE).eval()
-    tree = sampling.tree(model, "a picture of a", nodes=60, max_new_tokens=4)
-    assert len(tree) == 60
+def test_a_tree_holds_the_model_s_probabilities_and_every_likeliest_word_goes_on():
+    model, length = recipes.language.new_language(SCALE).eval(), 4
+    tree = sampling.tree(model, "a picture of a", length)
+    end = sampling.vocabulary()[tokenizer.EOS]
+    by_length = {len(path.split()): path for path in tree}
+    assert sorted(by_length) == list(range(length))
+    for path, node in tree.items():
+        likeliest = [word for word in node["words"] if word != end][0]
+        assert len(path.split()) == length - 1 or f"{path} {likeliest}".strip() in tree
+        assert node["probabilities"] == sorted(node["probabilities"], reverse=True)
     with torch.no_grad():
         ids = tokenizer.encode(["a picture of a cat"])[:, :-1]
-        expected = model(ids)[0, -1].softmax(-1)
+        expected = model(ids)[0, -1].softmax(-1).sort(descending=True)
     (node,) = sampling.continuations(model, "a picture of a", [["cat"]])
-    assert node["probabilities"] == pytest.approx(expected.topk(12).values.tolist(), abs=1e-5)
-    assert sum(node["probabilities"]) + node["rest"] == pytest.approx(1, abs=1e-4)
-    assert len(sampling.vocabulary()) == len(node["others"]) == len(expected)
-    levels = torch.tensor([sampling.ALPHABET.index(one) for one in node["others"]])
-    assert torch.allclose(levels / 4, -expected.log(), atol=0.126)
-    greedy = [tree[""]["words"][0]]
-    while len(greedy) < 3:
-        greedy.append(tree[" ".join(greedy)]["words"][0])  # one beam: saved for certain
+    assert node["probabilities"] == pytest.approx(expected.values[: sampling.WORDS].tolist(), 1e-3)
+    places = torch.tensor(sampling.tail_places(len(expected.values) - sampling.WORDS))
+    assert places[0] == 0 and places[-1] == len(expected.values) - sampling.WORDS - 1
+    others = expected.values[sampling.WORDS :]
+    assert node["tail"] == pytest.approx((-others[places].log()).tolist(), abs=0.051)
+    (named,) = sampling.continuations(model, "a picture of a", [["cat"]], [["zib"]], 2)
+    assert len(named["words"]) in (2, 3) and "zib" in named["words"]
+    rank = sampling.vocabulary().index("zib")
+    with torch.no_grad():
+        zib = model(ids)[0, -1].softmax(-1)[rank].item()
+    assert named["probabilities"][named["words"].index("zib")] == pytest.approx(zib, 1e-3)
+    (whole,) = sampling.continuations(model, "a picture of a", [[]], count=len(expected.values))
+    assert len(whole["words"]) == len(expected.values) and whole["tail"] == []
     with pytest.raises(ValueError, match="unknown word"):
         sampling.continuations(model, "a zebrafish", [[]])
 

@@ -127,7 +127,7 @@ def test_a_lie_is_found_by_changing_keys(chromium):
         assert "Not that one" in page.locator(".explorer").inner_text()
         found.click()
         assert (
-            "Found after 7 changed keys and 1 wrong guesses"
+            "Found after 7 changed keys and 1 wrong guess:"
             in page.locator(".explorer").inner_text()
         )
 
@@ -141,15 +141,20 @@ def test_the_browser_decodes_as_the_course_does(chromium):
         return table[ids]
 
     start, convert = tokenizer.encode(["a cat"])[:, :-1], tokenizer.world_tokenizer()
-    trees = {"a cat": sampling.tree(model, "a cat", 100)}
-    words = sampling.vocabulary()
-    data = {"trees": trees, "end": words[tokenizer.EOS], "vocabulary": words, "beams": 4}
+    words, length = sampling.vocabulary(), 10
+    tree = sampling.tree(model, "a cat", length)
+    data = {
+        "trees": {"a cat": sampling.packed(tree)},
+        "end": words[tokenizer.EOS],
+        "vocabulary": len(words),
+    }
+    data |= {"beams": 4, "length": length}
     with gestures.explorer_page(chromium, "sampling", data) as page:
         for beams in range(1, 5):
             gestures.press("beam search")(page.locator(".explorer"))
             page.get_by_label("beams", exact=True).fill(str(beams))
             gestures.press("To the end")(page.locator(".explorer"))
-            words = beam_search(model, start, 10, beams, tokenizer.EOS).tolist()
+            words = beam_search(model, start, length, beams, tokenizer.EOS).tolist()
             expected = [
                 word for word in convert.convert_ids_to_tokens(words) if word != data["end"]
             ]
@@ -159,25 +164,142 @@ def test_the_browser_decodes_as_the_course_does(chromium):
         page.get_by_label("p", exact=True).fill("0.05")
         gestures.press("Step")(page.locator(".explorer"))
         assert page.locator("[data-kind=kept], [data-kind=taken]").count() <= 2
-        assert page.locator(".explorer strong").inner_text() == trees["a cat"][""]["words"][0]
+        assert page.locator(".explorer strong").inner_text() == tree[""]["words"][0]
 
 
-def test_words_are_drawn_from_all_and_a_branch_that_is_not_saved_is_said(chromium):
-    words = sampling.vocabulary()
+def test_without_a_kernel_a_walk_takes_saved_words_and_comes_to_its_end(chromium):
+    data = gestures.kept()["sampling"]["data"]
+    tree = data["trees"]["a picture of a cat on"]
     with gestures.explorer_page(chromium, "sampling") as page:
-        root = page.locator(".explorer")
-        page.get_by_label("p", exact=True).fill("1")
-        page.get_by_label("temperature", exact=True).fill("3")
-        drawn = []
-        for _ in range(30):
-            gestures.press("Start again")(root)
-            gestures.press("Step")(root)
-            drawn.append(page.locator("[data-kind=taken]").first.get_attribute("data-path"))
-            if "not saved" in root.inner_text():
-                assert page.get_by_role("button", name="Step", exact=True).is_disabled()
-        tree = gestures.kept()["sampling"]["data"]["trees"]["a picture of a cat"][""]
-        others = [word for word in drawn if word not in tree["words"]]
-        assert len(others) > 10 and set(drawn) <= set(words)
+        root, board = page.locator(".explorer"), page.locator(".tree")
+        gestures.press("nucleus")(root)
+        for p, temperature in (("1", "3"), ("0.5", "3"), ("0.05", "1"), ("0.95", "1")):
+            page.get_by_label("p", exact=True).fill(p)
+            page.get_by_label("temperature", exact=True).fill(temperature)
+            first = set()
+            for _ in range(12):
+                gestures.press("Start again")(root)
+                gestures.press("To the end")(root)
+                page.wait_for_function(
+                    "() => /Stopped after|has ended/.test(document.querySelector('.explorer').innerText)"
+                )
+                written = page.locator(".explorer strong").inner_text().split()
+                assert all(" ".join(written[:n]) in tree for n in range(min(len(written), 6)))
+                first.add(" ".join(written[:1]))
+            unlikely = first - set(tree[""]["words"].split()[:9])
+            if (p, temperature) != ("0.5", "3"):
+                assert bool(unlikely) == (temperature == "3"), (p, temperature, first)
+        gestures.press("by hand")(root)
+        gestures.press("Start again")(root)
+        board.locator("[data-path='white']").click()
+        unsaved = next(
+            word for word in tree["white"]["words"].split()[1:9] if f"white {word}" not in tree
+        )
+        board.locator(f"[data-path='white {unsaved}']").click()
+        assert "is not saved on this page" in root.inner_text()
+        assert page.locator(".explorer strong").inner_text() == "white"
+        assert page.get_by_role("button", name="Step", exact=True).is_enabled()
+
+
+@pytest.mark.parametrize("p", [0.5, 0.9, 0.98])
+def test_the_nucleus_has_as_many_words_as_the_model_s(chromium, p):
+    generator = torch.Generator().manual_seed(0)
+    logits = 2.5 * torch.randn(468, generator=generator)
+
+    def model(ids, cache=None):
+        return logits.expand(*ids.shape, -1)
+
+    words = sampling.vocabulary()
+    tree = sampling.packed(sampling.tree(model, "a cat", 2))
+    data = {"trees": {"a cat": tree}, "end": words[tokenizer.EOS]}
+    data |= {"vocabulary": len(words), "beams": 4, "length": 2}
+    probabilities = logits.softmax(-1).sort(descending=True).values
+    expected = int((probabilities.cumsum(0) - probabilities < p).sum())
+    with gestures.explorer_page(chromium, "sampling", data) as page:
+        gestures.press("nucleus")(page.locator(".explorer"))
+        slider = page.get_by_label("p", exact=True)
+        slider.evaluate("one => { one.step = 0.01; }")
+        slider.fill(str(p))
+        found = page.locator(".explorer").inner_text()
+        said = next(line for line in found.splitlines() if "in the nucleus" in line)
+        assert int(said.split()[0]) == pytest.approx(expected, rel=0.05, abs=1.5)
+
+
+def test_all_refused_classes_are_named_and_forgotten_in_another_view(chromium):
+    with gestures.explorer_page(chromium, "clip") as page:
+        root, typed = page.locator(".explorer"), page.get_by_label("add classes")
+        typed.fill("a small boat, <b>hi</b>, cat, owl")
+        typed.press("Enter")
+        alert = root.locator("[role=alert]")
+        page.wait_for_function("() => document.querySelector('[role=alert]').innerText")
+        assert "'a small boat', '<b>hi</b>'" in alert.inner_text()
+        assert "A class already: 'cat'" in alert.inner_text()
+        assert root.locator("[data-class=owl]").count() == 1
+        gestures.press("similarity matrix")(root)
+        assert alert.inner_text() == ""
+
+
+def test_a_wider_gap_spoils_the_search_through_both_and_not_the_one_through_captions(chromium):
+    with gestures.explorer_page(chromium, "clip") as page:
+        root, counts = page.locator(".explorer"), {}
+        gestures.press("modality gap")(root)
+        for times in ("0", "1", "7"):
+            page.get_by_label("gap", exact=True).fill(times)
+            told = root.inner_text()
+            alone = int(told.split("Among captions alone ")[1].split()[0])
+            mixed = int(told.split("other pictures together: ")[1].split()[0])
+            means = [root.locator(f"[data-mean='{one}']").first.bounding_box() for one in "01"]
+            counts[times] = alone, mixed, abs(means[0]["x"] - means[1]["x"])
+        assert min(alone for alone, _, _ in counts.values()) >= 31
+        assert counts["0"][1] > counts["7"][1] + 10
+        assert 4 * counts["0"][2] < counts["1"][2] < counts["7"][2]
+
+
+def test_a_thing_that_comes_after_what_is_not_there_is_said_to_be_missed(chromium):
+    data = gestures.kept()["clip"]["data"]
+    number = data["nouns"].index(["balloon", "trumpet"])
+    with gestures.explorer_page(chromium, "clip") as page:
+        page.locator(f"[data-picture='{number}']").click()
+        gestures.press("Add its things")(page.locator(".explorer"))
+        page.locator("[data-class=trumpet]").wait_for()
+        told = page.locator("[data-remark]").inner_text()
+        cosines = dict(
+            page.locator("[data-class]").evaluate_all(
+                "all => all.map(one => [one.dataset.class, +one.textContent.split('cosine ')[1]])"
+            )
+        )
+        assert cosines["dog"] > cosines["trumpet"] and "this CLIP misses trumpet" in told
+        assert "dog" in told.split("not in the picture")[0]
+
+
+def test_a_mask_brings_what_it_is_about_and_a_new_lie_into_a_game(chromium):
+    with gestures.explorer_page(chromium, "masks") as page:
+        root, typed = page.locator(".explorer"), page.get_by_label("text", exact=True)
+        for name, word in {
+            "packed documents": "|",
+            "ViLBERT, VL-BERT: padding only": "<pad>",
+        }.items():
+            page.get_by_label("mask", exact=True).select_option(name)
+            assert word in typed.input_value().split()
+            assert page.locator("[data-may='0']").count()
+        gestures.press("Hide a lie in the computation")(root)
+        page.get_by_label("mask", exact=True).select_option("prefix LM")
+        assert "a new lie is hidden" in root.inner_text()
+        gestures.press("Accuse a cell")(root)
+        cells = page.locator("[data-may='0']")
+        for number in range(cells.count()):
+            cells.nth(number).click()
+            if "A lucky guess" in root.inner_text():
+                break
+        assert "no key was changed" in root.inner_text()
+
+
+def test_the_first_model_is_the_first_that_was_given(chromium):
+    data = gestures.kept()["attention"]["data"]
+    with gestures.explorer_page(chromium, "attention") as page:
+        named = page.locator(".controls button").all_inner_texts()
+        assert named == data["models"] and set(named) == set(data["maps"])
+        assert page.locator("button[aria-pressed=true]").inner_text() == data["models"][0]
 
 
 def test_the_browser_finds_the_answer_of_each_opening(chromium, monkeypatch):
@@ -350,14 +472,18 @@ def few_shots(monkeypatch):
             "row 1, column 1, with 50 % of the weight. All patches together: 60 %",
         ),
         ("", [102, 102, 102, 82], "nearly flat"),
-        ("nats", [255, 51, 51, 51], "covering row 1, column 1 costs most: 0.50 nats."),
+        (
+            "nats",
+            [255, 51, 51, 51],
+            "covering row 1, column 1 costs most: 0.50 nats, so the word becomes e^0.5 = 1.6 times less likely.",
+        ),
     ],
 )
 def test_a_map_is_told_in_shares_or_in_its_unit(chromium, unit, levels, said):
     one = {"rows": ["cat"], "what": "test", "rest": "[CLS]", "unit": unit, "shape": [1, 1, 1, 4]}
     one |= {"most": 0.5, "maps": base64.b64encode(bytes(levels)).decode()}
     blank = picture_address(np.zeros((8, 8, 3), np.uint8))
-    data = {"pictures": [blank], "texts": ["a cat"], "maps": {"m": [one]}}
+    data = {"pictures": [blank], "texts": ["a cat"], "models": ["m"], "maps": {"m": [one]}}
     with gestures.explorer_page(chromium, "attention", data) as page:
         assert said in page.locator(".explorer").inner_text()
         assert page.said == []

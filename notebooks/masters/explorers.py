@@ -29,7 +29,7 @@ print(f"scale {scale.name}: pictures of {size} x {size} pixels")
 # %% [markdown]
 # ## Masks
 #
-# Each mask of the course compares one integer of a query (left) with one of a key (top). Choose a mask, write your own words, and point at a row: which keys may it attend to? Click a cell to change what its key holds, and see which outputs move. Then let the computation lie in one cell, and find it.
+# Each mask of the course compares one or two integers of a query (left) with those of a key (top); padding asks the key alone. Choose a mask, write your own words, and point at a row: which keys may it attend to? Click a column to change what its key holds, and see which outputs move. Then let the computation lie in one cell, and find it.
 
 # %%
 explorers.mask_explorer()
@@ -37,18 +37,17 @@ explorers.mask_explorer()
 # %% [markdown]
 # ## CLIP
 #
-# Choose a picture, type classes, change the template and the scale (1 / temperature). In the matrix, point at a picture and a caption. In the last view, close the gap between pictures and captions: does retrieval change, does the margin?
+# Choose a picture, type classes, change the template and the scale (1 / temperature): what can the scale change, what can't it? In the matrix, point at a picture and a caption. In the last view, close the gap between pictures and captions, then make it wider: which search suffers, and which doesn't mind?
 
 # %%
 clip = recipes.get("clip").train_or_load(scale).model
 shown = world.Pairs("test", size, things=(1, 2))
-classes = dict.fromkeys([*shown.scene(0).words, "cat", "dog"])
-explorers.clip_playground(clip, shown, list(classes))
+explorers.clip_playground(clip, shown)
 
 # %% [markdown]
 # ## Sampling
 #
-# Each column holds the likeliest next words after the words that were taken. Walk the tree by hand, or let greedy, beam search or nucleus sampling walk it, one step at a time. What does a small `p` cut off, what does a high temperature let in, and do three beams share their beginning?
+# Each column holds the likeliest next words after the words that were taken. Walk the tree by hand, or let greedy, beam search or nucleus sampling walk it, one step at a time. What does a small `p` cut off, what does a high temperature let in, and do three beams share their beginning? The model is small and has read nothing but the course's captions, questions and made-up names (vem, pilk): after a full stop it begins another text, and whether there is a cat it cannot know.
 
 # %%
 explorers.sampling_explorer(recipes.get("language").train_or_load(scale).model)
@@ -83,11 +82,15 @@ explorers.few_shot_builder(explorer_flamingo.naming_function(flamingo, size))
 # %% [markdown]
 # ## Attention over the image
 #
-# Point at a word (or query), and at a layer and head: the picture lights up where it looked. For Frozen, whose picture is two vectors by then, the map is a cause: how much the word's log-probability falls when a square is covered. Where does each model look for the noun? The bars below count it: "weight on it" is the share of a map on the thing's squares, "brightest on it" the share of pictures whose brightest square is one of them, and "its squares" the share of squares that they are, which a map that knows nothing would reach.
+# Point at a word (or query), and at a layer and head: the picture lights up where it looked. For Frozen, whose picture is two vectors by then, the map is a cause: how much the word's log-probability falls when a square is covered. Where does each model look for the noun? Does it look there when it has read the noun, or at the word before, when it is about to say it?
 
 # %%
 attention = explorer_models.attention_functions(scale)
-explorers.attention_explorer(attention, images, captions)
+order = ("BLIP-2", "Flamingo", "BLIP", "Frozen", "CLIP")
+explorers.attention_explorer({name: attention[name] for name in order}, images, captions)
+
+# %% [markdown]
+# Do the maps point at the thing? For the noun's map (mean over layers and heads; of BLIP-2, which has no noun, over all queries): "weight on it" is the share of what the map puts on patches that lies on the thing's squares, "brightest on it" the share of pictures whose brightest square is one of them, and "its squares" the share of squares that they are, which a map that knows nothing would reach in both.
 
 # %%
 points = {
@@ -97,6 +100,9 @@ points = {
     for name, maps_of in attention.items()
 }
 plots.show(plots.bars(points, "share (24 held-out pictures)", sideways=True))
+
+# %% [markdown]
+# At scale `laptop` the brightest square of BLIP-2, Flamingo and BLIP is nearly always on the thing, even where little more weight lies there than an equal share would give: attention that is trained through its words finds the thing, and a part of it is spread evenly. CLIP is below the share of knowing nothing: only its class token was trained to agree with texts, so a patch may have a smaller cosine with the word exactly where the thing is. And for Frozen a covered background costs about as much as a covered thing, because both change the two vectors into which the whole picture went.
 
 # %% [markdown]
 # ## CapFilt's threshold

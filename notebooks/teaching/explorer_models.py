@@ -62,7 +62,10 @@ def occlusion_maps(model, image_prefix: str = "") -> AttentionFunction:
 
         with eval_mode(model):
             maps = introspection.occlusion(score, pixel_values, side, side).clamp(min=0).T  # (T, P)
-        what = "fall of the word's log-probability when a square is covered"
+        what = (
+            "how much the word's log-probability, as the words before it give it, falls when a square is covered; "
+            "so the map belongs to the step that says the word"
+        )
         return AttentionMaps(words, maps[None, None], what, unit="nats")
 
     return maps_of
@@ -98,7 +101,7 @@ def blip_maps(model, image_prefix: str = "") -> AttentionFunction:
             context = model.vision_context(pixel_values[None])
         weights = introspection.attention_weights(model, lambda: model(_ids(text), **context))
         maps = _patch_maps(weights, ".cross")
-        what = "cross-attention of the decoder's words"
+        what = "cross-attention of the decoder's words. The map at a word is made after reading it, on the way to the next one"
         return AttentionMaps(("[DEC]", *_words(text)), maps, what, rest="[CLS]")
 
     return maps_of
@@ -115,8 +118,9 @@ def query_maps(model, image_prefix: str = "") -> AttentionFunction:
             model, lambda: model.qformer.query_states(features)
         )
         maps = _patch_maps(weights, ".cross_attention")
+        what = "cross-attention of the queries, which read the picture before there is any text"
         names = tuple(f"query {index + 1}" for index in range(maps.shape[2]))
-        return AttentionMaps(names, maps, "cross-attention of the queries", rest="[CLS]")
+        return AttentionMaps(names, maps, what, rest="[CLS]")
 
     return maps_of
 
@@ -134,7 +138,10 @@ def flamingo_maps(model, image_prefix: str = "<image>") -> AttentionFunction:
         latents = last.mean(1)[:, None, :, 1 : 1 + patches]  # (1, 1, R, P)
         to_latents = [maps for name, maps in weights.items() if name.startswith("blocks")]
         maps = (torch.cat(to_latents) @ latents)[:, :, 1:]  # (L, H, T, P)
-        what = "each word's attention to the latents, multiplied by the latents' attention to the patches"
+        what = (
+            "each word's attention to the latents, multiplied by the latents' attention to the patches. "
+            "The map at a word is made after reading it, on the way to the next one"
+        )
         return AttentionMaps(words, maps, what, rest="[CLS] and the latents themselves")
 
     return maps_of

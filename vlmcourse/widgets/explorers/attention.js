@@ -2,7 +2,7 @@
 
 export default {
   render({ model, el }) {
-    const { pictures, texts, maps } = model.get("data"), ask = kernel(model), names = Object.keys(maps);
+    const { pictures, texts, models: names, maps } = model.get("data"), ask = kernel(model);
     const { controls, stage, say, width, redraw } = frame(el, "attention", "Attention explorer");
     const state = { model: names[0], picture: 0, row: null, layer: null, head: null, patch: null, pointed: {}, asked: null, message: "" }; // pointed: a row, or a layer and head, below the pointer
     const opened = new Map();
@@ -34,8 +34,8 @@ export default {
     // The value of full light: a map's largest, but at least 1.5 times an equal share, so that a flat map isn't bright anywhere.
     const brightest = (values) => Math.max(...values, (1.5 * values.reduce((sum, one) => sum + one, 0)) / values.length, 1e-9);
     const nothing = (total) => total < 0.005;
-    function small(now, row, layer, head, size) {
-      const values = weights(now, row, layer, head), side = Math.round(Math.sqrt(now.patches)), cell = size / side, most = brightest(values);
+    function small(now, row, layer, head, size, most) {
+      const values = weights(now, row, layer, head), side = Math.round(Math.sqrt(now.patches)), cell = size / side;
       const seen = { ...state, ...state.pointed }, chosen = seen.layer === layer && seen.head === head;
       return svg("g", {}, svg("rect", { width: size, height: size, fill: "var(--pale)" }),
         values.map((value, index) => svg("rect", { x: (index % side) * cell, y: Math.floor(index / side) * cell, width: cell + 0.2, height: cell + 0.2, fill: "var(--blue)", opacity: value / most })),
@@ -60,37 +60,38 @@ export default {
       const many = now.layers * now.heads > 1, tiny = clamp((Math.min(width(), 360) - 70) / (now.heads + 1) - 6, 16, 40);
       heads.style.display = many ? "" : "none";
       const [lines, columns] = [now.layers, now.heads].map((count) => [...Array(count > 1 ? count + 1 : 1).keys()]); // with the mean
+      const all = lines.flatMap((line) => columns.map((column) => weights(now, row, ...means(now, line, column)))), fullest = Math.max(...all.flat(), 1e-9); // one scale for all tiles
       heads.replaceChildren(svg("svg", { width: 62 + columns.length * (tiny + 6), height: lines.length * (tiny + 6) + 22, "aria-hidden": "true" },
         now.heads > 1 && svg("text", { class: "small soft", x: 0, y: 12 }, "head"),
         columns.map((column) => svg("text", { class: "small soft", x: 62 + column * (tiny + 6) + tiny / 2, y: 12, "text-anchor": "middle" }, column < now.heads ? column + 1 : "mean")),
         lines.map((line) => [svg("text", { class: "small soft", x: 0, y: 22 + line * (tiny + 6) + tiny / 2 }, line < now.layers ? `layer ${line + 1}` : "mean"),
           columns.map((column) => svg("g", { "data-layer": line, "data-head": column, style: "cursor:pointer", transform: `translate(${62 + column * (tiny + 6)} ${18 + line * (tiny + 6)})` },
-            small(now, row, ...means(now, line, column), tiny)))])));
+            small(now, row, ...means(now, line, column), tiny, fullest)))])), html("p", { class: "small soft" }, `One scale for all: full blue is ${short(fullest)}.`));
+      const times = (value) => (now.unit === "nats" ? `, so the word becomes e^${value.toFixed(1)} = ${Math.exp(value) < 9.95 ? Math.exp(value).toFixed(1) : Math.round(Math.exp(value))} times less likely` : "");
       const rest = now.rest || "other keys";
       const told = `'${now.rows[row]}'${where}: ` + (nothing(total) ? (now.unit ? "no square counts." : `it looks at no patch: all of its weight is on ${rest}.`)
-        : now.unit ? `covering ${place(bright)} costs most: ${most.toFixed(2)} ${now.unit}.`
+        : now.unit ? `covering ${place(bright)} costs most: ${most.toFixed(2)} ${now.unit}${times(most)}.`
           : `brightest patch ${place(bright)}, with ${short(most)} of the weight${flat ? `; the map is nearly flat, an equal share would be ${short(total / now.patches)}` : ""}. All patches together: ${short(total)}${total < 0.995 ? `, the rest is on ${rest}` : ""}.`);
       const over = state.patch === null ? "" : `Patch ${place(state.patch)}: most by '${now.rows[of.indexOf(top)]}', ${short(top)}${now.unit ? ` ${now.unit}` : ""}.`;
-      const thing = now.rows[0].startsWith("query") ? "query" : "word", plural = thing === "query" ? "queries" : "words";
-      hint.textContent = `Point at a ${thing}${many ? ", or at a layer and head" : ""}: the picture lights up; a click keeps it. Point at a patch: the ${plural} that use it light up.${now.rows.includes("[DEC]") ? " [DEC] is the decoder's first token." : ""}${now.rows.includes("<image>") ? " <image> is the picture's place in the text." : ""}`;
+      const queries = now.rows[0].startsWith("query"), thing = queries ? "query" : "word";
+      hint.textContent = `Point at a ${thing}${many ? ", or at a layer and head" : ""}: the picture lights up; a click keeps it. Point at a patch: see which ${queries ? "queries" : "words"} use it.${queries ? " Which query finds the thing, which the background?" : ""}${now.rows.includes("[DEC]") ? " [DEC] is the decoder's first token." : ""}${now.rows.includes("<image>") ? " <image> is the picture's place in the text." : ""}`;
       light.textContent = nothing(total) ? "\u00a0" : // as high as ever: what is below mustn't move away from the pointer
-        `Dark: 0, full light: ${short(full)}${now.unit ? ` ${now.unit}` : ""}.`;
-      about.textContent = `${state.model}: ${now.what}. ${told}`;
-      pointed.textContent = over || "\u00a0";
+        `Dark: ${now.unit ? "no fall, or a rise" : "0"}; full light: ${short(full)}${now.unit ? ` ${now.unit}` : ""}.`;
+      about.replaceChildren(html("span", { style: "color:var(--ink)" }, over || told), html("br"), `${state.model}: ${now.what}.`);
       message.textContent = state.message;
       words.setAttribute("aria-label", `Words or queries; arrow keys choose. ${told}`);
       heads.setAttribute("aria-label", `Layers and heads; arrow keys choose. ${told}`);
       picture.setAttribute("aria-label", `Picture of '${texts[state.picture]}', lit up where ${told} Arrow keys walk over its patches. ${over}`);
-      const across = Math.max(1, Math.min(pictures.length, Math.floor(width() / 50)));
+      const across = width() >= 50 * pictures.length ? pictures.length : Math.ceil(pictures.length / 2);
       thumbs.replaceChildren(svg("svg", { width: across * 50, height: 50 * Math.ceil(pictures.length / across), "aria-hidden": "true" }, pictures.map((address, index) => svg("g", { "data-picture": index, style: "cursor:pointer", transform: `translate(${(index % across) * 50 + 2} ${Math.floor(index / across) * 50 + 2})` },
         svg("image", { href: address, width: 44, height: 44 }), svg("rect", { width: 44, height: 44, fill: "none", stroke: index === state.picture ? "var(--orange)" : "var(--line)", "stroke-width": index === state.picture ? 4 : 1 })))));
       thumbs.setAttribute("aria-label", `Pictures; arrow keys choose. Chosen: '${texts[state.picture]}'.`);
-      say(`${about.textContent} ${over}`);
+      say(`${state.model}: ${now.what}. ${told} ${over}`);
     }
 
     const place = (style = "") => html("div", { tabindex: 0, role: "application", style });
     const thumbs = place(), words = place("font-size:16px;line-height:2;margin:6px 0"), picture = place(), heads = place();
-    const hint = html("p", { class: "small soft" }), light = html("p", { class: "small soft", "aria-hidden": "true" }), pointed = html("p", { "aria-hidden": "true" });
+    const hint = html("p", { class: "small soft", style: "min-height:3em" }), light = html("p", { class: "small soft", "aria-hidden": "true" });
     const about = html("p", { class: "soft", style: "min-height:8em", "aria-hidden": "true" }), message = html("p", { class: "message", role: "alert" });
     const change = (changes) => { Object.assign(state, changes); draw(); };
     let latest = 0;
@@ -103,7 +104,7 @@ export default {
     }, { size: 34 });
     const renew = (changes) => { if (typed) typed.input.value = texts[changes.picture ?? state.picture]; change({ asked: null, row: null, patch: null, pointed: {}, message: "", ...changes }); };
     controls.append(buttons("", names.map((name) => [name, name]), names[0], (name) => renew({ model: name, layer: null, head: null })), ...(typed ? [typed] : []));
-    stage.append(thumbs, hint, message, words, pointed, html("div", { class: "columns" }, html("div", {}, picture, light), heads), about);
+    stage.append(thumbs, hint, message, words, html("div", { class: "columns" }, html("div", {}, picture, light), heads), about);
 
     const choose = (index) => renew({ picture: (index + pictures.length) % pictures.length });
     thumbs.addEventListener("click", (event) => { const hit = event.target.closest("[data-picture]"); if (hit) choose(+hit.dataset.picture); });

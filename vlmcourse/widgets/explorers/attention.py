@@ -61,5 +61,5 @@ def attention_explorer(
         return packed(models[question["model"]](pixels[question["picture"]], question["text"]))
 
     pictures = [picture_address(image) for image in images]
-    data = {"pictures": pictures, "texts": list(texts), "maps": maps}
+    data = {"pictures": pictures, "texts": list(texts), "models": list(models), "maps": maps}
     show_explorer("attention", data, describe(texts, maps), answer)

@@ -21,8 +21,15 @@ export default {
     const image = unpacked(data.image, count), caption = unpacked(data.text, count), own = {};
     const tables = Object.fromEntries(Object.entries(data.templates).map(([template, text]) => [template, unpacked(text, data.vocabulary.length)]));
     const templates = Object.keys(tables), centre = mean(caption), away = mean(image).map((value, index) => value - centre[index]);
-    const state = { view: "classes", picture: 0, classes: [...data.classes], template: templates[0], scale: data.scale, share: 0, hover: null, first: 0, message: "" };
+    // The first picture is the one whose things share most evenly, with these things as classes.
+    const begun = data.nouns.map((things) => [...new Set([...things, ...data.classes])]);
+    const least = begun.map((names, index) => (data.nouns[index].length < 2 ? 0
+      : Math.min(...softmax(names.map((name) => data.scale * dot(tables[templates[0]][data.vocabulary.indexOf(name)], image[index]))).slice(0, data.nouns[index].length))));
+    const start = least.indexOf(Math.max(...least));
+    const state = { view: "classes", picture: start, classes: begun[start], template: templates[0], scales: { classes: data.scale, matrix: data.scale / 10 }, gap: 1, hover: null, first: 0, message: "" };
+    const temper = () => state.scales[state.view];
     const scaleName = (value) => `${value.toFixed(1)}${Math.abs(value - data.scale) < 1e-6 ? ", as trained" : ""} (temperature ${(1 / value).toFixed(3)})`;
+    const gapName = (times) => (times === 0 ? "closed" : times === 1 ? "as trained" : `${times} times as wide`);
     const title = (index) => data.captions[index];
 
     const vector = (name) => {
@@ -39,14 +46,16 @@ export default {
       draw();
     }
     async function include(names) {
-      state.message = names.length ? "" : "Write a noun first.";
+      const unknown = [], again = [], failed = [], quoted = (list) => list.map((name) => `'${name}'`).join(", ");
       for (const name of names) {
+        if (state.classes.includes(name)) { again.push(name); continue; }
         try {
-          if (!(await learn(name))) throw new Error(`'${name}' is none of the ${data.vocabulary.length} saved nouns. In Jupyter any text can be a class.`);
-          if (state.classes.includes(name)) throw new Error(`'${name}' is a class already.`);
-          state.classes.push(name);
-        } catch (error) { state.message = error.message; }
+          if (await learn(name)) state.classes.push(name);
+          else unknown.push(name);
+        } catch (error) { failed.push(error.message); }
       }
+      state.message = [!names.length && "Write a noun first.", unknown.length && `None of the ${data.vocabulary.length} saved nouns: ${quoted(unknown)}. In Jupyter any text can be a class.`,
+        again.length && `A class already: ${quoted(again)}.`, ...failed].filter(Boolean).join(" ");
     }
 
     function choose(index) {
@@ -65,22 +74,27 @@ export default {
     function classes() {
       const { drawn, columns } = strip();
       strips = columns;
-      const names = state.classes.filter(vector), found = softmax(names.map((name) => state.scale * dot(vector(name), image[state.picture])));
-      const rows = names.map((name, index) => ({ name, value: found[index], colour: data.nouns[state.picture].includes(name) ? "var(--green)" : "var(--blue)", data: { "data-class": name } }));
-      const words = `Picture '${title(state.picture)}': ${rows.map((row) => `${row.name} ${percent(row.value)}`).join(", ")}. Template '${state.template}', scale ${scaleName(state.scale)}.`;
+      const names = state.classes.filter(vector), cosines = names.map((name) => dot(vector(name), image[state.picture])), found = softmax(cosines.map((cosine) => temper() * cosine));
+      const rows = names.map((name, index) => ({ name, value: found[index], said: `${percent(found[index])}, cosine ${cosines[index].toFixed(2)}`, colour: data.nouns[state.picture].includes(name) ? "var(--green)" : "var(--blue)", data: { "data-class": name } }));
+      const words = `Picture '${title(state.picture)}': ${rows.map((row) => `${row.name} ${row.said}`).join("; ")}. Template '${state.template}', scale ${scaleName(temper())}.`;
       const at = pictures.scrollLeft, things = data.nouns[state.picture], among = things.filter((name) => names.includes(name));
       pictures.replaceChildren(drawn);
-      pictures.scrollLeft = at;
+      const x = (state.picture % columns) * 52;
+      pictures.scrollLeft = x < at || x + 52 > at + pictures.clientWidth ? x - 104 : at;
+      fade();
       const remark = names.length < 2 ? "" : !among.length ? "None of your classes is in this picture, but a softmax must still sum to 1. "
-        : among.length > 1 ? `${among.join(" and ")} are both in the picture: who gets how much? Change the scale. ` : "";
+        : among.length > 1 ? `${among.join(" and ")} are both in the picture: change the scale. ` : "";
+      const nearest = among.length ? Math.min(...among.map((name) => cosines[names.indexOf(name)])) : 0, lost = among.filter((name) => cosines[names.indexOf(name)] === nearest)[0];
+      const ahead = names.filter((name, index) => among.length && !things.includes(name) && cosines[index] > nearest);
+      const order = ahead.length ? `${ahead.join(" and ")}, not in the picture, ${ahead.length > 1 ? "have" : "has"} a larger cosine than ${lost}, so at every scale more probability: this CLIP misses ${lost}. ` : among.length > 1 ? "The scale sharpens or flattens, it never changes the order of the cosines. " : "";
       const missing = things.filter((name) => !names.includes(name));
       const adding = missing.length > 0 && button("Add its things", async () => { await include(missing); draw(); pictures.focus(); });
       pictures.setAttribute("aria-label", `Pictures; arrow keys choose. Chosen: '${title(state.picture)}'.`);
       body.replaceChildren(html("div", { class: "columns" },
         html("div", {}, html("img", { src: data.pictures[state.picture], width: 128, height: 128, alt: title(state.picture) }), html("p", { class: "small soft", style: "max-width:128px" }, title(state.picture))),
-        html("div", { style: "flex:1;min-width:17rem" }, rows.length > 1 ? bars(Math.min(width(), 400), rows, { label: words, chance: 1 / rows.length }) : html("p", {}, "Add at least two classes."),
-          html("p", { "data-remark": "" }, remark, adding || ""), html("p", { class: "small soft" }, "Green: a thing of the picture. Dashed: chance. Numbers: softmax of scale × cosine."))));
-      return `${words} ${remark}`;
+        html("div", { style: "flex:1;min-width:17rem" }, rows.length > 1 ? bars(Math.min(width(), 480), rows, { label: words, chance: 1 / rows.length, right: 118 }) : html("p", {}, "Add at least two classes."),
+          html("p", { "data-remark": "" }, remark, order, adding || ""), html("p", { class: "small soft" }, "Green: a thing of the picture. Dashed: chance. Numbers: softmax of scale × cosine."))));
+      return `${words} ${remark}${order}`;
     }
 
     const recall = (texts) => {
@@ -92,9 +106,10 @@ export default {
       const size = Math.min(12, count), wide = width() > 620, side = clamp((wide ? width() - 280 : width() - 8) / (size + 1), 21, 36), top = 96, first = state.first;
       const rows = Array.from({ length: size }, (_, index) => (first + index) % count);
       const cosines = rows.map((row) => rows.map((column) => dot(image[row], caption[column])));
-      const shares = cosines.map((row) => softmax(row.map((value) => state.scale * value)));
+      const shares = cosines.map((row) => softmax(row.map((value) => temper() * value)));
+      const own = shares.reduce((sum, row, index) => sum + row[index], 0) / size, said = `In the mean a picture gives ${percent(own)} to its own caption, ${percent(1 - own)} to the ${size - 1} wrong ones.`;
       const [r, c] = state.hover ?? [0, 0], most = Math.max(...shares[r]);
-      const words = `Picture '${title(rows[r])}' and caption '${title(rows[c])}': cosine ${cosines[r][c].toFixed(2)}, probability of this caption among ${size} ${percent(shares[r][c])}${rows[r] === rows[c] ? "; they belong together" : ""}.`;
+      const words = `Picture '${title(rows[r])}' and caption '${title(rows[c])}': cosine ${cosines[r][c].toFixed(2)}, probability of this caption among ${size} ${percent(shares[r][c])}${rows[r] === rows[c] ? "; they belong together" : ""}. ${said}`;
       grid.replaceChildren(svg("svg", { width: side * (size + 1) + 4, height: top + side * size + 4, "aria-hidden": "true" },
         rows.map((column, x) => svg("text", { class: "small", transform: `translate(${(x + 1.5) * side + 3} ${top - 6}) rotate(-55)`, "font-weight": x === c ? 700 : 400 }, data.nouns[column].join(", "))),
         svg("g", { transform: `translate(0 ${top})` }, rows.map((row, y) => [svg("image", { href: data.pictures[row], x: 0, y: y * side + 1, width: side - 3, height: side - 3 }),
@@ -108,7 +123,8 @@ export default {
       const order = rows.map((_, index) => index).sort((a, b) => shares[r][b] - shares[r][a]).slice(0, 4);
       beside.replaceChildren(html("img", { src: data.pictures[rows[r]], width: 96, height: 96, alt: title(rows[r]) }),
         html("p", {}, html("strong", {}, title(rows[c])), html("br"), `cosine ${cosines[r][c].toFixed(2)}, probability ${percent(shares[r][c])}`),
-        html("p", { class: "small soft" }, "Rows: pictures, columns: captions; the pairs are framed. At which scale do wrong captions light up? Likeliest of this picture:"),
+        html("p", { class: "small soft" }, "Rows: pictures, columns: captions; the pairs are framed. At which scale do the wrong captions go out? ", html("span", { style: "color:var(--ink)" }, said)),
+        html("p", { class: "small soft" }, "Likeliest of this picture:"),
         ...order.map((index) => html("div", { class: "small" }, `${percent(shares[r][index])} ${title(rows[index])}${index === r ? " ✓" : ""}`)));
       return `${words} Largest probability of the row: ${percent(most)}.`;
     }
@@ -120,50 +136,51 @@ export default {
     }
 
     function gap() {
-      const moved = caption.map((text) => unit(text.map((value, index) => value + state.share * away[index]))), wide = Math.min(width(), 560), high = wide * 0.62;
+      const moved = caption.map((text) => unit(text.map((value, index) => value + (1 - state.gap) * away[index]))), wide = Math.min(width(), 560), high = wide * 0.62;
       const place = (vector) => data.axes.map((axis) => dot(axis, vector));
-      const points = [...image, ...moved].map(place), all = [...image, ...caption].map(place);
+      const points = [...image, ...moved].map(place), all = [...points, ...caption.map(place)], means = [image, moved].map((vectors) => place(mean(vectors)));
       const span = [0, 1].map((axis) => [Math.min(...all.map((one) => one[axis])), Math.max(...all.map((one) => one[axis]))]);
-      const at = ([x, y]) => [12 + ((x - span[0][0]) / (span[0][1] - span[0][0])) * (wide - 24), 12 + ((y - span[1][0]) / (span[1][1] - span[1][0])) * (high - 24)].map((one) => clamp(one, 2, wide));
+      const at = ([x, y]) => [30 + ((x - span[0][0]) / (span[0][1] - span[0][0])) * (wide - 44), 12 + ((y - span[1][0]) / (span[1][1] - span[1][0])) * (high - 46)].map((one) => clamp(one, 2, wide));
       const [toText, toImage] = recall(moved), number = state.hover?.[0] ?? 0;
-      const near = (vector, among) => among.map((other, index) => [dot(vector, other), index]).sort((a, b) => b[0] - a[0]).slice(0, 4);
-      const margins = image.map((vector, index) => dot(vector, moved[index]) - Math.max(...moved.filter((_, at) => at !== index).map((other) => dot(vector, other))));
-      const margin = margins.reduce((sum, one) => sum + one, 0) / count, ceiling = toText === count && toImage === count ? " More than all cannot be found: this test is at its ceiling, so look at the margin." : "";
-      const words = `Gap closed by ${Math.round(100 * state.share)} %: of ${count} pictures ${toText} find their caption first, of ${count} captions ${toImage} their picture.${ceiling} Mean margin of a picture's own caption over the best other one (cosines): ${margin.toFixed(3)}.`;
+      const both = (index) => [...moved.map((other, at) => [dot(image[index], other), at, true]), ...image.map((other, at) => [dot(image[index], other), at, false]).filter(([, at]) => at !== index)].sort((a, b) => b[0] - a[0]);
+      const mixed = image.filter((_, index) => { const [[, first, isCaption]] = both(index); return isCaption && first === index; }).length;
+      const words = `Gap ${gapName(state.gap)}. Among captions alone ${toText} of ${count} pictures find their own first, among pictures alone ${toImage} of ${count} captions theirs. But among captions and other pictures together: ${mixed} of ${count} pictures.`;
       plane.replaceChildren(svg("svg", { width: wide, height: high, "aria-hidden": "true" },
         image.map((_, index) => { const [a, b] = at(points[index]), [c, d] = at(points[count + index]); return svg("path", { d: `M${a} ${b}L${c} ${d}`, stroke: index === number ? "var(--orange)" : "var(--line)", "stroke-width": index === number ? 2.5 : 1, opacity: index === number ? 1 : 0.5 }); }),
-        svg("text", { class: "soft small", x: wide / 2, y: high - 4, "text-anchor": "middle" }, "across the gap →"), svg("text", { class: "soft small", transform: `translate(10 ${high / 2}) rotate(-90)`, "text-anchor": "middle" }, "main axis of what is left →"),
+        svg("text", { class: "soft small", x: wide / 2, y: high - 6, "text-anchor": "middle" }, "from the captions' mean to the pictures' mean"), svg("text", { class: "soft small", transform: `translate(11 ${high / 2}) rotate(-90)`, "text-anchor": "middle" }, "where they differ most otherwise"),
         points.map((point, index) => {
           const [x, y] = at(point), chosen = index % count === number, radius = chosen ? 8 : 5;
           return svg("g", { "data-point": index % count, style: "cursor:pointer" }, svg("circle", { cx: x, cy: y, r: 11, fill: "transparent" }),
             index < count ? svg("circle", { cx: x, cy: y, r: radius, fill: "var(--blue)", stroke: chosen ? "var(--ink)" : "none" }) : svg("rect", { x: x - radius, y: y - radius, width: 2 * radius, height: 2 * radius, fill: "var(--red)", stroke: chosen ? "var(--ink)" : "none" }));
-        })));
+        }),
+        means.map((point, kind) => { const [x, y] = at(point); return svg("path", { "data-mean": kind, "pointer-events": "none", d: `M${x - 13} ${y}h26M${x} ${y - 13}v26`, stroke: "var(--ink)", "stroke-width": kind ? 7 : 11 }, svg("title", {}, kind ? "captions' mean" : "pictures' mean")); }),
+        means.map((point, kind) => { const [x, y] = at(point); return svg("path", { "pointer-events": "none", d: `M${x - 12} ${y}h24M${x} ${y - 12}v24`, stroke: kind ? "var(--red)" : "var(--blue)", "stroke-width": kind ? 3 : 6 }); })));
       layout(false);
-      plane.setAttribute("aria-label", `Pictures and captions in a plane: across the gap, and along their main axis; arrow keys choose a pair. ${words} Pair: '${title(number)}'.`);
-      beside.replaceChildren(html("p", {}, html("span", { style: "color:var(--blue)" }, "● pictures"), "  ", html("span", { style: "color:var(--red)" }, "■ captions")), html("p", {}, words),
-        html("p", { class: "small soft" }, "Closing adds the difference between the pictures' mean and the captions' mean to every caption, which is then made a unit vector again. A line joins each pair: means may meet while pairs stay apart."),
-        html("div", { class: "columns" }, html("img", { src: data.pictures[number], width: 96, height: 96, alt: title(number) }), html("div", {}, html("p", { class: "small soft" }, "Captions nearest to this picture:"),
-          ...near(image[number], moved).map(([value, index]) => html("div", { class: "small" }, `${value.toFixed(2)} ${title(index)}${index === number ? " ✓" : ""}`)))));
+      plane.setAttribute("aria-label", `Pictures and captions in a plane, with their means: across the gap, and where they differ most otherwise; arrow keys choose a pair. ${words} Pair: '${title(number)}'.`);
+      beside.replaceChildren(html("p", {}, html("span", { style: "color:var(--blue)" }, "● pictures"), "  ", html("span", { style: "color:var(--red)" }, "■ captions"), html("span", { class: "soft" }, "  + their means; a line joins each pair")), html("p", {}, words),
+        html("p", { class: "small soft" }, "The slider adds one and the same vector to every caption, which is then made a unit vector again. So the order among captions hardly changes; but pictures come closer than captions where the gap is wide."),
+        html("div", { class: "columns" }, html("img", { src: data.pictures[number], width: 96, height: 96, alt: title(number) }), html("div", {}, html("p", { class: "small soft" }, "Nearest to this picture, of captions and other pictures:"),
+          ...both(number).slice(0, 4).map(([value, index, isCaption]) => html("div", { class: "small" }, html("span", { style: `color:var(--${isCaption ? "red" : "blue"})` }, isCaption ? "■" : "●"), ` ${value.toFixed(2)} ${title(index)}${isCaption && index === number ? " ✓" : ""}`)))));
       return words;
     }
 
     let strips = 8;
-    const pictures = html("div", { tabindex: 0, role: "application", style: "overflow-x:auto" }), body = html("div", {}), grid = html("div", { tabindex: 0, role: "application" });
+    const pictures = html("div", { tabindex: 0, role: "application", style: "overflow-x:auto" }), fade = fading(pictures), body = html("div", {}), grid = html("div", { tabindex: 0, role: "application" });
     const plane = html("div", { tabindex: 0, role: "application" }), beside = html("div", {}), both = html("div", { class: "columns" }, grid, plane, beside), chips = html("div", { class: "controls" }), message = html("p", { class: "message", role: "alert" });
     const typed = field("add classes", "", () => {}, { list: "clip-nouns", size: 16, placeholder: "owl, pear", onkeydown: (event) => { if (event.key === "Enter") add(); } });
     const template = choice("prompt", templates.map((one) => [one, one]), templates[0], async (value) => { state.template = value; await Promise.all(state.classes.map((name) => learn(name).catch(() => null))); draw(); });
-    const start = Math.log10(data.scale), step = 0.05, low = start - step * Math.floor(start / step); // the trained scale is one of the steps
-    const scaleOf = (value) => (Math.abs(value - start) < step / 4 ? data.scale : 10 ** value);
-    const range = slider("scale", { min: low, max: low + step * Math.floor((2.3 - low) / step), step, value: start, show: (value) => scaleName(scaleOf(value)) }, (value) => { state.scale = scaleOf(value); draw(); });
-    const scale = html("div", { class: "control" }, range, button("As trained", () => { range.set(start); state.scale = data.scale; draw(); }));
-    const share = slider("close the gap", { min: 0, max: 1, step: 0.05, value: 0, show: (value) => `${Math.round(100 * value)} %` }, (value) => { state.share = value; draw(); });
+    const trained = Math.log10(data.scale), step = 0.05, low = trained - step * Math.floor(trained / step); // the trained scale is one of the steps
+    const scaleOf = (value) => (Math.abs(value - trained) < step / 4 ? data.scale : 10 ** value);
+    const range = slider("scale", { min: low, max: low + step * Math.floor((2.3 - low) / step), step, value: trained, show: (value) => scaleName(scaleOf(value)) }, (value) => { state.scales[state.view] = scaleOf(value); draw(); });
+    const scale = html("div", { class: "control" }, range, button("As trained", () => { range.set(trained); state.scales[state.view] = data.scale; draw(); }));
+    const wider = slider("gap", { min: 0, max: 7, step: 0.25, value: 1, show: gapName }, (value) => { state.gap = value; draw(); });
     const more = button("Other pairs", () => { state.first = (state.first + 12) % count; draw(); });
-    const views = { classes, matrix, gap }, shown = { classes: [template, scale], matrix: [scale, more], gap: [share] };
-    controls.append(buttons("", VIEWS, state.view, (view) => { Object.assign(state, { view, hover: null }); draw(true); }), template, scale, share, more);
+    const views = { classes, matrix, gap }, shown = { classes: [template, scale], matrix: [scale, more], gap: [wider] };
+    controls.append(buttons("", VIEWS, state.view, (view) => { Object.assign(state, { view, hover: null, message: "" }); if (view in state.scales) range.set(Math.log10(temper())); draw(); }), template, scale, wider, more);
     stage.append(chips, message, pictures, body, both, html("datalist", { id: "clip-nouns" }, data.vocabulary.map((name) => html("option", { value: name }))));
 
     function draw() {
-      for (const one of [template, scale, share, more]) one.style.display = shown[state.view].includes(one) ? "" : "none";
+      for (const one of [template, scale, wider, more]) one.style.display = shown[state.view].includes(one) ? "" : "none";
       for (const [one, view] of [[chips, "classes"], [pictures, "classes"], [body, "classes"], [grid, "matrix"], [plane, "gap"]]) one.style.display = state.view === view ? "" : "none";
       beside.style.display = state.view === "classes" ? "none" : "";
       chips.replaceChildren(...state.classes.map((name) => button(`${name} ×`, () => { state.classes = state.classes.filter((one) => one !== name); draw(); }, { "aria-label": `remove ${name}` })), html("span", { class: "control" }, typed, button("Add", add)));

@@ -18,7 +18,7 @@ from vlmcourse.widgets.explorer import picture_address, show_explorer
 from vlmcourse.world import tokenizer
 
 TEMPLATES = ("a picture of {}", "{}", "this is {} .")
-CLASSES = ("cat", "dog", "car", "apple")
+CLASSES = ("cat", "dog")
 
 
 def packed(vectors: Tensor) -> str:
@@ -58,13 +58,13 @@ def gallery(model, pairs: world.Pairs, count: int = 32) -> dict:
 def describe(shown: dict, classes: Sequence[str]) -> str:
     """What the playground shows first."""
     return (
-        f"{len(shown['pictures'])} pictures to choose from; the first is '{shown['captions'][0]}'. Bars: the probability that CLIP "
-        f"gives to the classes {', '.join(classes)}. Two more views: similarities of pictures and captions, and the modality gap."
+        f"{len(shown['pictures'])} pictures to choose from, such as '{shown['captions'][0]}'. Bars: the probability that CLIP "
+        f"gives to the picture's things, to {' and to '.join(classes)}. Two more views: similarities of pictures and captions, and the modality gap."
     )
 
 
 def clip_playground(model, pairs: world.Pairs, classes: Sequence[str] = CLASSES) -> None:
-    """Displays the playground. pairs: the pictures to choose from; classes: to begin with."""
+    """Displays the playground. pairs: the pictures to choose from; classes: to begin with, beside the first picture's things."""
     nouns = [noun.word for noun in world.nouns()]
     shown = gallery(model, pairs)
     data = shown | {

@@ -42,6 +42,7 @@ const CSS = `
 .explorer :focus-visible { outline: 3px solid var(--orange); outline-offset: 2px; border-radius: 4px; }
 .explorer .columns { display: flex; flex-wrap: wrap; gap: 14px 28px; align-items: flex-start; }
 .explorer p { margin: 6px 0; max-width: 46rem; }
+.explorer mark { background: var(--sky); color: inherit; border-radius: 3px; padding: 0 2px; }
 .explorer .message { font-weight: 600; color: var(--red); }
 .explorer .good { font-weight: 600; color: var(--green); }
 .explorer img { display: block; border-radius: 4px; margin: 0; padding: 0 !important; background: none !important; filter: none !important; }
@@ -170,9 +171,19 @@ function dragging(element, moved, ended = () => {}, touch = "none") {
   });
 }
 
+// Fades the edge of an element behind which it can be scrolled; call what is returned when its content has changed.
+function fading(element) {
+  const fade = () => {
+    const left = element.scrollLeft > 4 ? 36 : 0, right = element.scrollLeft + element.clientWidth < element.scrollWidth - 4 ? 36 : 0;
+    element.style.maskImage = left || right ? `linear-gradient(to right, transparent, black ${left}px calc(100% - ${right}px), transparent)` : "";
+  };
+  element.addEventListener("scroll", fade);
+  return fade;
+}
+
 // Horizontal bars: rows of { name, value (0 to 1), colour, mark (of a second value), data, said (in place of the value) }.
-function bars(width, rows, { label, chance, show = percent, height = 22, room = 0 } = {}) {
-  const left = clamp(room || 8 * Math.max(...rows.map((row) => row.name.length)) + 12, 50, width / 2), wide = width - left - 44;
+function bars(width, rows, { label, chance, show = percent, height = 22, room = 0, right = 44 } = {}) {
+  const left = clamp(room || 8 * Math.max(...rows.map((row) => row.name.length)) + 12, 50, width / 2), wide = width - left - right;
   return svg("svg", { width, height: rows.length * height + 4, role: "img", "aria-label": label },
     rows.map((row, index) => svg("g", { transform: `translate(0 ${index * height})`, ...row.data },
       svg("text", { x: left - 8, y: height / 2 + 4, "text-anchor": "end" }, row.name),

@@ -1,4 +1,4 @@
-// Masks: hover a row, change a hidden value, find the cell that lies. Each rule compares one integer of a query and of a key.
+// Masks: hover a row, change a hidden value, find the cell that lies. Each rule compares integers of a query and of a key.
 
 const IMAGE = "<image>", PAD = "<pad>", DOCUMENT = "|", MOST_WORDS = 14, SIZE = 8;
 const range = (count) => Array.from({ length: count }, (_, index) => index);
@@ -29,6 +29,15 @@ const PATTERNS = {
   "packed documents": text((words) => ({ group: both(running(words.map((word) => word === DOCUMENT))), level: both(range(words.length)) })),
   "ViLBERT, VL-BERT: padding only": text((words) => ({ real: words.map((word) => word !== PAD) })),
 };
+// What a mask is about: without it in the text, nothing would be seen of it.
+const NEEDS = { "packed documents": DOCUMENT, "ViLBERT, VL-BERT: padding only": PAD };
+function fitting(name, written) {
+  const words = written.split(/\s+/).filter(Boolean), needed = NEEDS[name];
+  if (!needed || words.includes(needed) || !words.length || words.length >= MOST_WORDS) return written;
+  if (needed === PAD) return [...words, PAD, PAD].slice(0, MOST_WORDS).join(" ");
+  const half = Math.ceil(words.length / 2);
+  return [...words.slice(0, half), DOCUMENT, ...words.slice(half)].join(" ");
+}
 const numbered = (name) => (name === "prefix LM" ? "prefix" : name.startsWith("BLIP-2") ? "queries" : name.startsWith("Flamingo") ? "latents" : null);
 
 function pattern(name, written, number) {
@@ -88,16 +97,18 @@ export default {
     const number = slider("number", { min: 1, max: 4, value: state.number }, (value) => { state.number = value; renew(); });
     const typed = field("text", state.text, (value) => { state.text = value; renew(); }, { size: 34 });
     const insert = (word) => button(word, () => { typed.input.value = state.text = `${state.text.trim()} ${word} `.trimStart(); typed.input.focus(); renew(); }, { "aria-label": `add ${word}` });
-    controls.append(choice("mask", Object.keys(PATTERNS).map((name) => [name, name]), state.name, (name) => { state.name = name; renew(); }),
+    controls.append(choice("mask", Object.keys(PATTERNS).map((name) => [name, name]), state.name, (name) => { Object.assign(state, { name, text: fitting(name, state.text) }); typed.input.value = state.text; renew(); }),
       typed, html("span", { class: "control" }, insert(IMAGE), insert(DOCUMENT), insert(PAD)), number,
       buttons("block size", [[2, "2"], [4, "4"]], state.size, (value) => { state.size = +value; state.block = null; draw(); }));
     main.append(cursor, said, game);
-    stage.append(note, html("p", { class: "small soft" }, "Point at a row to see which keys it attends to. Click a column, anywhere, to change what its key (the word on top) holds: which outputs move?"), legend, beside);
+    stage.append(note, html("p", { class: "small soft" }, "Point at a row to see which keys it attends to. A click, on any cell, changes what the key of its column (the word on top) holds: which outputs move?"), legend, beside);
 
-    const restart = () => Object.assign(state, { changed: null, wrong: [], found: false, guessing: false, tried: 0, lie: null });
+    const restart = () => Object.assign(state, { changed: null, wrong: [], found: false, guessing: false, tried: 0, lie: null, again: false });
     function renew() {
+      const playing = state.lie && state.found === false;
       restart();
       draw();
+      if (playing && !problem) { hide(); state.again = true; draw(); }
     }
     function hide() {
       restart();
@@ -124,12 +135,14 @@ export default {
       if (state.lie && !state.found) {
         tools.splice(0, 1, act("Change a key", () => { state.guessing = false; draw(); }, { "aria-pressed": String(!state.guessing) }),
           act("Accuse a cell", () => { state.guessing = true; draw(); }, { "aria-pressed": String(state.guessing) }), act("Give up", () => { state.found = null; draw(); }));
-        words = html("span", {}, state.guessing ? "Click the cell that lies." : "Click columns to change their keys. Does an output move that must not, or stay still that must move?",
+        words = html("span", {}, state.again ? "The mask has changed, and a new lie is hidden in it. " : "", state.guessing ? "Click the cell that lies." : "Click columns to change their keys. Does an output move that must not, or stay still that must move?",
           state.wrong.length ? html("span", { class: "message" }, ` Not that one (${state.wrong.length} wrong).`) : "");
         if (state.found === null) { tools.length = 0; tools.push(act("Hide another lie", hide)); words = told("It was"); }
       } else if (state.found) {
         tools[0].textContent = "Hide another lie";
-        words = told(`Found after ${state.tried} changed keys and ${state.wrong.length} wrong guesses:`, "good");
+        const keys = `${state.tried} changed ${state.tried === 1 ? "key" : "keys"}`, wrong = state.wrong.length ? ` and ${state.wrong.length} wrong ${state.wrong.length === 1 ? "guess" : "guesses"}` : "";
+        words = state.tried ? told(`Found after ${keys}${wrong}:`, "good")
+          : told(`A lucky guess${wrong ? ` after ${state.wrong.length} wrong` : ""}: no key was changed. Which column would have shown it?`);
       }
       game.replaceChildren(...tools, words);
       [...game.querySelectorAll("button")].find((one) => one.dataset.act === before)?.focus();
@@ -142,7 +155,7 @@ export default {
     function words(query, key) {
       const { level, group, real, queries, keys, table } = shown, seen = keys.filter((_, k) => table[query][k]);
       const rule = [level && `level ≤ ${level[0][query]}`, group && `group = ${group[0][query]}`, real && "a word that isn't padding"].filter(Boolean).join(" and ");
-      const moved = state.changed === null ? "" : ` The key '${keys[state.changed]}' is changed; these outputs move: ${queries.filter((_, q) => moves(computed(), state.changed)[q] > 1e-9).join(", ") || "none"}.`;
+      const moved = state.changed === null ? "" : ` The key '${keys[state.changed]}' is changed; these outputs move (orange: distance from old to new output): ${queries.filter((_, q) => moves(computed(), state.changed)[q] > 1e-9).join(", ") || "none"}.`;
       const own = [level && `level ${level[0][query]}`, group && `group ${group[0][query]}`].filter(Boolean).join(" and ");
       return `'${queries[query]}'${own ? ` has ${own} and` : ""} may attend to keys with ${rule}: ${seen.join(", ") || "none"}.${moved}`;
     }
@@ -162,11 +175,13 @@ export default {
       if (state.hover && !(state.hover.query < queries.length && (state.hover.key ?? 0) < keys.length)) state.hover = null; // the pointer rests where a longer text was
       const query = state.hover?.query ?? state.query, key = state.hover?.key ?? state.key;
       const of = (which, at) => [level && level[which][at], group && group[which][at]].filter((one) => one != null).join("·");
-      const wide = width() > 620, left = 104, top = 92, space = (wide ? width() - 230 : width()) - left - 100, cell = clamp(space / keys.length, 13, 34), right = left + keys.length * cell;
+      const wide = width() > 620, left = 108, top = 92, space = (wide ? width() - 230 : width()) - left - 100, cell = clamp(space / keys.length, 13, 34), right = left + keys.length * cell;
       const shift = state.changed === null ? null : moves(computed(), state.changed), most = shift && Math.max(...keys.flatMap((_, k) => moves(computed(), k)), 1e-9); // one scale for all keys
       beside.style.flexWrap = wide ? "nowrap" : "wrap"; main.style.cssText = wide ? "flex:1;min-width:0" : ""; block.style.cssText = wide ? "flex:none;width:200px" : "max-width:15rem";
-      legend.textContent = [level && "Level: a query may attend to a key whose level is not above its own.", group && "Group: a query may attend only to keys of its own group.", real && "A query may attend to every word that isn't padding."].filter(Boolean).join(" ");
-      const short = (word) => (word.length > 9 ? `${word.slice(0, 8)}…` : word);
+      const plain = [IMAGE, DOCUMENT, PAD].filter((word) => queries.includes(word) && word !== NEEDS[state.name] && !(word === IMAGE && state.name.startsWith("Flamingo")));
+      legend.textContent = [level && "Level: a query may attend to a key whose level is not above its own.", group && "Group: a query may attend only to keys of its own group.", real && "A query may attend to every word that isn't padding."].filter(Boolean).join(" ")
+        + (plain.length ? ` For this mask ${plain.join(" and ")} ${plain.length > 1 ? "are words" : "is a word"} like any other.` : "");
+      const short = (word, most = 9) => (word.length > most ? `${word.slice(0, most - 1)}…` : word);
       const header = (word, k) => svg("g", { "data-column": k, style: "cursor:pointer", transform: `translate(${left + (k + 0.5) * cell} ${top - 22})` },
         svg("text", { transform: "rotate(-50)", "font-weight": table[query][k] || k === state.changed ? 700 : 400, fill: "var(--ink)", opacity: table[query][k] || k === state.changed ? 1 : 0.62 },
           `${k === state.changed || k === state.hover?.key ? "✎ " : ""}${short(word)}`),
@@ -180,7 +195,7 @@ export default {
       };
       const line = (name, q) => svg("g", { "data-query": q, "data-moved": shift ? shift[q] : "" },
         svg("rect", { x: 0, y: top + q * cell, width: right + 90, height: cell, fill: "transparent" }),
-        svg("text", { x: left - (level && group ? 36 : 24), y: top + (q + 0.5) * cell + 4, "text-anchor": "end", "font-weight": q === query ? 700 : 400 }, short(name)),
+        svg("text", { x: left - (level && group ? 36 : 24), y: top + (q + 0.5) * cell + 4, "text-anchor": "end", "font-weight": q === query ? 700 : 400 }, short(name, level && group ? 7 : 9)),
         svg("text", { class: "soft small", x: left - 6, y: top + (q + 0.5) * cell + 4, "text-anchor": "end" }, of(0, q)),
         keys.map((_, k) => square(q, k)),
         shift && svg("rect", { class: "smooth", x: right + 10, y: top + q * cell + cell / 4, width: Math.max(shift[q] > 1e-9 ? 3 : 0, (48 * shift[q]) / most), height: cell / 2, fill: "var(--orange)" }),
@@ -202,7 +217,7 @@ export default {
           svg("g", { "data-block": `${r},${c}`, transform: `translate(${c * side} ${r * side})` },
             svg("rect", { x: 1, y: 1, width: side - 3, height: side - 3, rx: 4, fill: { all: "var(--blue)", rule: "var(--sky)", skip: "var(--pale)" }[kind], stroke: "var(--line)" }),
             svg("text", { class: "small", x: side / 2, y: side / 2 + 4, "text-anchor": "middle", style: kind === "all" ? "fill:var(--onblue)" : "" }, name[kind]))))),
-        html("p", { class: "small soft" }, `${block_words} Skip: no cell is allowed. Full: all are, so the mask isn't asked. Rule: asked cell by cell.`));
+        html("p", { class: "small soft" }, `${block_words} Skip: no cell is allowed. Full: all are, so the mask isn't asked. Rule: asked cell by cell, also where a block hangs over the edge.`));
       const sentence = words(query, key);
       said.textContent = sentence;
       cursor.setAttribute("aria-label", `Mask ${state.name}, ${queries.length} queries by ${keys.length} keys; arrow keys move, Enter changes a key. Query '${queries[query]}', key '${keys[key]}': ${table[query][key] ? "may attend" : "may not attend"}. ${words(query, key)}`);

@@ -1,6 +1,6 @@
 """The mask explorer: every row of the mask table on words of your own, what a changed key moves, and one cell that lies.
 
-`masks.js` computes the same rules in the browser: each compares one integer of a query with one of a key.
+`masks.js` computes the same rules in the browser: each compares integers of a query with integers of a key.
 """
 
 from __future__ import annotations

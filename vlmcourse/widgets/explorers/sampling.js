@@ -1,31 +1,38 @@
 // Sampling: a tree of next words that one walks by hand, or by greedy, beam and nucleus decoding.
 
-const DEPTH = 10, ROWS = 9, ROW = 27;
-// How likely each other word is: -ln of its probability in quarters, by the place of a character here.
-const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+const ROWS = 9, ROW = 27;
 const METHODS = [["hand", "by hand"], ["greedy", "greedy"], ["beam", "beam search"], ["nucleus", "nucleus"]];
 
 export default {
   render({ model, el }) {
-    const { trees, end, vocabulary, beams: mostBeams } = model.get("data"), ask = kernel(model);
+    const { trees: packed, end, vocabulary, beams: mostBeams, length: DEPTH } = model.get("data"), ask = kernel(model);
+    const unpacked = (texts) => texts.split(" ").filter(Boolean), mapped = (all, act) => Object.fromEntries(Object.entries(all).map(([key, one]) => [key, act(one)]));
+    const trees = mapped(packed, (tree) => mapped(tree, ({ words, probabilities, tail }) => ({ words: unpacked(words), probabilities: unpacked(probabilities).map(Number), tail: unpacked(tail).map(Number) })));
     const { controls, stage, say, width, redraw } = frame(el, "sampling", "Sampling explorer");
     const prompts = Object.keys(trees);
-    const state = { prompt: prompts[0], method: "nucleus", p: 0.5, temperature: 1, beams: 3, path: [], steps: [], done: null, cursor: 0, message: "" };
+    const state = { prompt: prompts[0], method: "hand", p: 0.5, temperature: 1, beams: 3, path: [], steps: [], done: null, cursor: 0, message: "" };
     const text = (path) => path.join(" ");
 
     const name = (word) => (word === end ? "■ end" : /^\W$/.test(word) ? `'${word}'` : word);
+    const short = (word, most) => (word.length > most ? `${word.slice(0, most - 1)}…` : word);
     const opened = new Map();
 
-    // All words of a node, likeliest first, with the model's probabilities: [[word, probability], ...].
+    // All words of a node, likeliest first, with the model's probabilities: [[word, probability], ...]; a word that isn't named is null.
     function distribution(node) {
       if (!opened.has(node)) {
-        const near = new Set(node.words), others = vocabulary.flatMap((word, index) => (near.has(word) ? [] : [[word, Math.exp(-ALPHABET.indexOf(node.others[index]) / 4)]]));
-        const mass = others.reduce((sum, [, value]) => sum + value, 0) || 1;
-        others.forEach((one) => { one[1] *= node.rest / mass; });
-        opened.set(node, [...node.words.map((word, index) => [word, node.probabilities[index]]), ...others.sort((one, other) => other[1] - one[1])]);
+        const named = node.words.map((word, index) => [word, node.probabilities[index]]), count = vocabulary - named.length, last = node.tail.length - 1;
+        const places = node.tail.map((_, index) => Math.round(count ** (index / last)) - 1); // as tail_places in sampling.py
+        const others = Array.from({ length: count }, (_, rank) => {
+          const after = Math.max(1, places.findIndex((place) => place >= rank)), [low, high] = [places[after - 1], places[after]];
+          return [null, Math.exp(-node.tail[after - 1] - ((node.tail[after] - node.tail[after - 1]) * (rank - low)) / (high - low || 1))];
+        });
+        const mass = others.reduce((sum, [, value]) => sum + value, 0) || 1, rest = Math.max(0, 1 - named.reduce((sum, [, value]) => sum + value, 0));
+        others.forEach((one) => { one[1] *= rest / mass; });
+        opened.set(node, [...named, ...others].sort((one, other) => other[1] - one[1]));
       }
       return opened.get(node);
     }
+    const small = (p) => (p < 0.005 ? "<.01" : percent(p));
     // What the method makes of them: [{ word, p (after the temperature), kept }].
     function weighed(node) {
       const power = state.method === "nucleus" ? 1 / state.temperature : 1, all = distribution(node), raised = all.map(([, value]) => value ** power);
@@ -38,13 +45,23 @@ export default {
       });
     }
 
-    // The distribution after a path: saved, or asked for; null where neither can be.
-    async function fetched(path) {
-      const tree = (trees[state.prompt] ??= {});
-      if (!tree[text(path)] && ask) tree[text(path)] = await ask({ prompt: state.prompt, path });
+    // The distribution after a path: saved, or asked for; null where neither can be. To draw from all words a kernel names them all.
+    async function fetched(path, all = state.method === "nucleus") {
+      const tree = (trees[state.prompt] ??= {}), node = tree[text(path)];
+      if (ask && (!node || (all && node.words.length < vocabulary))) tree[text(path)] = await ask({ prompt: state.prompt, path });
       return tree[text(path)] ?? null;
     }
     const saved = (path) => trees[state.prompt]?.[text(path)] ?? null;
+    const goesOn = (path) => Boolean(ask) || over(path) || saved(path) !== null;
+    // A word of those that the method keeps. Without a kernel only what goes on: all words that the page doesn't know count for the saved ones among the unlikely.
+    function drawn(rows, path) {
+      const kept = rows.filter((row) => row.kept), choices = kept.filter((row) => row.word !== null && goesOn([...path, row.word]));
+      const few = rows.slice(0, ROWS), rare = choices.filter((row) => !few.includes(row));
+      const lump = kept.filter((row) => !few.includes(row)).reduce((sum, row) => sum + row.p, 0);
+      const weight = (row) => (ask || few.includes(row) ? row.p : lump / rare.length);
+      let at = Math.random() * choices.reduce((sum, row) => sum + weight(row), 0);
+      return choices.find((row) => (at -= weight(row)) <= 0) ?? choices.at(-1);
+    }
     const over = (path) => path.at(-1) === end || path.length >= DEPTH;
 
     // Beam search as the course's: of 2 x beams candidates, ended ones are put aside, the rest go on; length penalty 1.
@@ -68,41 +85,34 @@ export default {
 
     async function step() {
       state.message = "";
+      if (ended()) return;
       if (state.method === "beam") {
         const last = state.steps.at(-1);
         const nodes = await Promise.all(last.kept.map((beam) => fetched(beam.path)));
-        if (nodes.some((node) => !node)) return stuck();
-        state.steps.push(advanced(last));
+        if (nodes.every(Boolean)) state.steps.push(advanced(last));
         state.done = beamEnds();
-        return true;
+        return;
       }
       const node = await fetched(state.path);
-      if (!node) return stuck();
-      const rows = weighed(node);
-      let row = rows[0];
-      if (state.method === "hand") row = rows[state.cursor] ?? rows[0];
-      if (state.method === "nucleus") {
-        const among = rows.filter((one) => one.kept), total = among.reduce((sum, one) => sum + one.p, 0);
-        let at = Math.random() * total;
-        row = among.find((one) => (at -= one.p) <= 0) ?? among.at(-1);
-      }
+      if (!node) return;
+      const rows = weighed(node), row = { hand: () => columns().at(-1).nodes[state.cursor], nucleus: () => drawn(rows, state.path), greedy: () => rows[0] }[state.method]();
       await walk([...state.path, row.word]);
-      return true;
     }
-    const stuck = () => { state.message = "What follows this branch is not saved on this page. Start again, or click another word; in Jupyter the model goes on."; return false; };
     async function walk(path) {
-      Object.assign(state, { path, cursor: 0, message: "" });
-      try { if (!over(path) && !(await fetched(path))) stuck(); } catch (error) { state.message = error.message; }
+      state.message = goesOn(path) ? "" : `What follows '${path.at(-1)}' here is not saved on this page (its frame is dashed). Take another word; in Jupyter the model goes on.`;
+      if (state.message) return;
+      Object.assign(state, { path, cursor: 0 });
+      try { if (!over(path)) await fetched(path, false); } catch (error) { state.message = error.message; }
     }
     const ended = () => (state.method === "beam" ? Boolean(state.done) : over(state.path));
-    const nowhere = () => !ask && (state.method === "beam" ? state.steps.at(-1).kept.some((beam) => !saved(beam.path)) : !over(state.path) && !saved(state.path));
     async function run() {
-      for (let count = 0; count < DEPTH && !ended(); count += 1) if (!(await step())) break;
+      for (let count = 0; count < DEPTH && !ended() && !state.message; count += 1) await step();
       draw();
     }
     async function restart() {
       Object.assign(state, { steps: first(), done: null });
       await walk([]);
+      if (state.method === "beam" && !state.message) await step();
       draw();
     }
     function set(changes) {
@@ -123,56 +133,68 @@ export default {
       for (let depth = 0; depth <= state.path.length && depth < DEPTH; depth += 1) {
         const path = state.path.slice(0, depth), node = saved(path);
         if (!node || path.at(-1) === end) break;
-        const rows = weighed(node), shown = rows.slice(0, ROWS), taken = rows.find((row) => row.word === state.path[depth]);
-        if (taken && !shown.includes(taken)) shown[ROWS - 1] = taken;
+        const rows = weighed(node), shown = rows.filter((row) => row.word !== null).slice(0, ROWS), taken = rows.find((row) => row.word === state.path[depth]);
+        if (taken && !shown.includes(taken)) shown[shown.length - 1] = taken;
         const hidden = rows.filter((row) => !shown.includes(row)), kept = rows.filter((row) => row.kept).length;
-        found.push({ depth, last: depth === state.path.length, rest: `${hidden.length} others ${percent(hidden.reduce((sum, row) => sum + row.p, 0))}`, kept, total: rows.length, shownKept: shown.filter((row) => row.kept).length,
-          nodes: shown.map((row, index) => ({ word: row.word, show: row.p < 0.005 ? "<.01" : percent(row.p), width: row.p, kind: row === taken ? "taken" : row.kept ? "kept" : "cut",
+        found.push({ depth, last: depth === state.path.length, rest: `${hidden.length} others ${small(hidden.reduce((sum, row) => sum + row.p, 0))}`, kept, total: rows.length, shownKept: shown.filter((row) => row.kept).length,
+          late: taken && !taken.kept ? taken.word : null,
+          nodes: shown.map((row, index) => ({ word: row.word, show: small(row.p), width: row.p, kind: row === taken ? "taken" : row.kept ? "kept" : "cut", cut: !row.kept, open: row !== taken && state.method !== "greedy" && !goesOn([...path, row.word]),
             parent: found.at(-1)?.nodes.findIndex((one) => one.kind === "taken") ?? -1, path: [...path, row.word], cursor: depth === state.path.length && index === state.cursor })) });
       }
       return found;
     }
 
-    function nucleusSays({ kept, total, shownKept }) {
-      if (kept === total) return `All ${total} words stay in the nucleus.`;
+    function nucleusSays(all) {
+      const { kept, total, shownKept } = all.at(-1), late = all.map((column) => column.late).filter(Boolean);
       const stay = `${kept} of ${total} words ${kept === 1 ? "stays" : "stay"} in the nucleus`;
-      return kept > shownKept ? `${stay}: these ${shownKept} and ${kept - shownKept} more.` : `${stay}, the others are struck out.`;
+      const first = kept === total ? `All ${total} words stay in the nucleus.` : kept > shownKept ? `${stay}: these ${shownKept} and ${kept - shownKept} more.` : `${stay}; the grey ones are cut off.`;
+      const before = late.length ? ` '${late.join("', '")}' (grey in orange) was drawn with other settings.` : "";
+      return `${first}${before}${ask ? "" : " This page draws among words whose continuation is saved (no dashed frame), Jupyter among all."}`;
     }
     function beamsSay() {
-      const { all, kept } = state.steps.at(-1), stay = all.length ? `Of ${all.length} candidates ${kept.length} ${kept.length === 1 ? "beam stays" : "beams stay"}. ` : "";
-      const best = state.done && `${state.done.path.at(-1) === end ? "" : `No better beam ended; stopped after ${DEPTH} words. `}Orange: the best log-probability divided by the number of words.`;
-      return `${stay}Numbers: log-probability of all words so far; bars: compared with the column's likeliest. ${best || ""}`;
+      const { all, kept } = state.steps.at(-1), from = state.steps.at(-2)?.kept.length ?? 1;
+      const stay = all.length ? `Of ${from} × ${vocabulary} continuations the best ${all.length} are shown; ${kept.length} ${kept.length === 1 ? "beam stays" : "beams stay"}. ` : "";
+      const why = state.done && state.done.path.at(-1) !== end ? `After ${DEPTH} words we stop: no beam had reached ■ end with a better mean. ` : "";
+      return `${stay}Numbers: log-probability of all words so far; bars: compared with the column's likeliest. ${why}${state.done ? "Orange: the best log-probability divided by the number of words." : ""}`;
     }
+    // Each beam, with the words marked that it shares, from the first on, with another one.
     function beamsWritten() {
       const { kept, finished } = state.steps.at(-1), all = [...finished, ...kept], best = state.done ?? all[0];
-      return all.sort((one, other) => other.score / other.path.length - one.score / one.path.length).map((beam) => html("div", { class: "small", "data-beam": text(beam.path) },
-        html("span", { style: beam === best && state.done ? "font-weight:600" : "" }, text(beam.path.filter((word) => word !== end)) || "…"), beam.path.at(-1) === end ? " ■ end" : "", html("span", { class: "soft" }, `  ${beam.score.toFixed(2)}, divided by ${beam.path.length} words ${(beam.score / beam.path.length).toFixed(2)}`)));
+      const shared = (one, other) => { let count = 0; while (count < one.length && one[count] === other[count]) count += 1; return count; };
+      const rows = all.sort((one, other) => other.score / other.path.length - one.score / one.path.length).map((beam) => {
+        const count = Math.max(0, ...all.filter((other) => other !== beam).map((other) => shared(beam.path, other.path))), words = beam.path.filter((word) => word !== end);
+        return html("div", { class: "small", "data-beam": text(beam.path) },
+          html("span", { style: beam === best && state.done ? "font-weight:600" : "" }, count > 0 && html("mark", {}, text(words.slice(0, count))), ` ${text(words.slice(count))}`), beam.path.at(-1) === end ? " ■ end" : "", html("span", { class: "soft" }, `  ${beam.score.toFixed(2)}, divided by ${beam.path.length} ${beam.path.length === 1 ? "word" : "words"} ${(beam.score / beam.path.length).toFixed(2)}`));
+      });
+      return [html("div", { class: "small soft" }, "Beams, best mean first; marked: a beginning that another beam shares."), ...rows];
     }
 
     let before = 0;
     function draw() {
-      const all = columns(), wide = clamp(Math.floor(width() / 3), 108, 136);
+      const all = columns(), wide = clamp(Math.floor(width() / DEPTH), 108, 136);
       const rows = Math.max(3, ...all.map((column) => column.nodes.length));
       const x = (depth) => depth * wide, y = (index) => 22 + index * ROW;
       const edge = (column, node, index) => column.depth > 0 && node.parent >= 0 && svg("path", { d: `M${x(column.depth) - 12} ${y(node.parent) + 11}C${x(column.depth) + 4} ${y(node.parent) + 11} ${x(column.depth) - 12} ${y(index) + 11} ${x(column.depth) + 6} ${y(index) + 11}`,
         fill: "none", stroke: node.kind === "cut" ? "var(--line)" : node.kind === "taken" ? "var(--orange)" : "var(--blue)", "stroke-width": clamp(8 * node.width, 1, 7), opacity: node.kind === "cut" ? 0.5 : 0.8 });
       const box = (column, node, index) => svg("g", { transform: `translate(${x(column.depth) + 6} ${y(index)})`, "data-path": node.path ? text(node.path) : null, "data-kind": node.kind, style: node.path ? "cursor:pointer" : "" },
-        svg("rect", { width: wide - 18, height: 22, rx: 5, fill: "var(--pale)", stroke: node.cursor ? "var(--ink)" : node.kind === "taken" ? "var(--orange)" : "transparent", "stroke-width": node.cursor || node.kind === "taken" ? 2 : 1 }),
+        svg("rect", { y: (22 - ROW) / 2, width: wide - 18, height: ROW, fill: "transparent" }),
+        svg("rect", { width: wide - 18, height: 22, rx: 5, fill: node.kind === "cut" ? "transparent" : "var(--pale)", stroke: node.cursor ? "var(--ink)" : node.kind === "taken" ? "var(--orange)" : node.open ? "var(--line)" : "transparent", "stroke-width": node.cursor || node.kind === "taken" ? 2 : 1, "stroke-dasharray": node.open ? "4 3" : null }),
         svg("rect", { class: "smooth", width: Math.max(2, (wide - 18) * clamp(node.width, 0, 1)), height: 22, rx: 5, fill: node.kind === "taken" ? "var(--orange)" : node.kind === "kept" ? "var(--blue)" : "var(--line)", opacity: 0.45 }),
-        svg("text", { x: 6, y: 16, "text-decoration": node.kind === "cut" ? "line-through" : null }, name(node.word).length > 10 ? `${node.word.slice(0, 9)}…` : name(node.word)),
+        svg("text", { x: 6, y: 16, class: node.kind === "cut" || node.cut ? "soft" : null }, short(name(node.word), Math.floor((wide - 18 - 46) / 7.4))),
         svg("text", { class: "small", x: wide - 22, y: 16, "text-anchor": "end" }, node.show));
       const written = state.method === "beam" ? (state.done ?? state.steps.at(-1)?.kept[0])?.path ?? [] : state.path;
-      const tail = all.at(-1), summary = { beam: beamsSay, nucleus: () => (tail ? nucleusSays(tail) : ""), greedy: () => "Greedy takes the likeliest word, always.",
-        hand: () => "Click a word, or go with the arrow keys: up and down choose, right takes, left goes back." }[state.method]() + (state.method !== "beam" && state.path.length >= DEPTH && written.at(-1) !== end ? ` Stopped after ${DEPTH} words.` : "");
+      const tail = all.at(-1), summary = { beam: beamsSay, nucleus: () => (tail ? nucleusSays(all) : ""), greedy: () => "Greedy takes the likeliest word, always.",
+        hand: () => `Click a word, or go with the arrow keys: up and down choose, right takes, left goes back.${ask ? "" : " Dashed: what follows is not saved on this page."}` }[state.method]() + (state.method === "beam" || !over(state.path) ? "" : written.at(-1) === end ? " The text has ended." : ` Stopped after ${DEPTH} words.`);
       board.replaceChildren(svg("svg", { width: all.length * wide, height: y(rows) + 24, style: "max-width:none", "aria-hidden": "true" },
         all.map((column) => [column.nodes.map((node, index) => edge(column, node, index))]),
         all.map((column) => [column.nodes.map((node, index) => box(column, node, index)), column.rest && svg("text", { class: "soft small", x: x(column.depth) + 10, y: y(column.nodes.length) + 14 }, column.rest)])));
       sentence.replaceChildren(html("span", { class: "soft" }, `${state.prompt} `), html("strong", {}, text(written.filter((word) => word !== end)) || "…"), written.at(-1) === end ? " ■ end" : "");
       if (all.length !== before) { board.scrollLeft = board.scrollWidth; before = all.length; }
+      fade();
       sentences.replaceChildren(...(state.method === "beam" && state.steps.length > 1 ? beamsWritten() : []));
       about.textContent = summary;
       message.textContent = state.message;
-      for (const one of [stepper, runner]) one.disabled = ended() || nowhere();
+      for (const one of [stepper, runner]) one.disabled = ended();
       const shownWords = tail ? tail.nodes.map((node) => `${name(node.word)} ${node.show}${node.kind === "cut" ? " (cut)" : ""}`).join(", ") : "none";
       const described = `${METHODS.find(([key]) => key === state.method)[1]}: '${state.prompt} ${text(written.map((word) => (word === end ? name(end) : word)))}'. Next words: ${shownWords}. ${summary} ${state.message}`;
       board.setAttribute("aria-label", `Tree of next words. ${described}`);
@@ -180,6 +202,7 @@ export default {
     }
 
     const board = html("div", { class: "tree", tabindex: 0, role: "application", style: "min-height:9rem;overflow-x:auto" });
+    const fade = fading(board);
     const sentences = html("div", { "aria-hidden": "true" });
     const sentence = html("p", { style: "font-size:16px" }), about = html("p", { class: "small soft", "aria-hidden": "true" }), message = html("p", { class: "soft", role: "alert" });
     const stepper = button("Step", async () => { await step(); draw(); }), runner = button("To the end", run);
@@ -205,7 +228,6 @@ export default {
       draw();
     }, () => step().then(draw));
     state.steps = first();
-    for (let count = 0; count < 2 && saved(state.path); count += 1) if (saved(state.path).words[0] !== end) state.path = [...state.path, saved(state.path).words[0]];
     redraw(draw);
   },
 };

@@ -1,11 +1,11 @@
 """The sampling explorer: a language model's tree of next words, to be walked by greedy, beam and nucleus decoding, or by hand.
 
-`sampling.js` decodes in the browser; the probabilities come from here, saved for the likeliest texts, or from the kernel.
+`sampling.js` decodes in the browser; the probabilities come from here, saved for some texts, or from the kernel.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -14,11 +14,12 @@ from vlmcourse.parts.generation import beam_search
 from vlmcourse.widgets.explorer import show_explorer
 from vlmcourse.world import tokenizer
 
-PROMPTS = ("a picture of a cat", "question : what is this ? answer : a", "this is a")
-WORDS, MAX_BEAMS, BATCH = 12, 4, 64
-"""Words saved exactly of each distribution (beam search needs two for each beam), most beams, texts in one pass."""
-ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-"""A character for each -ln(probability) in steps of a quarter: how `sampling.js` reads all other words."""
+PROMPTS = ("a picture of a cat on", "is there a cat ?", "this is a")
+LENGTH, WORDS, MAX_BEAMS, TAIL = 6, 9, 4, 16
+"""Words after the prompt, words saved of each distribution (beam search needs two for each beam), most beams, values that tell
+how likely all other words are."""
+DRAWN = {1.0: 6, 2.0: 3, 3.0: 6}
+"""{temperature: texts drawn at it}, so that a hot walk finds its way without a kernel."""
 
 
 def vocabulary() -> list[str]:
@@ -27,32 +28,62 @@ def vocabulary() -> list[str]:
     return convert.convert_ids_to_tokens(range(len(convert)))
 
 
-@torch.no_grad()
-def continuations(model, prompt: str, paths: Sequence[Sequence[str]], **context) -> list[dict]:
-    """For each path of words after a prompt, all of one length: the likeliest next words and what remains.
+def tail_places(count: int) -> list[int]:
+    """Ranks, of `count` words, that tell how all fall off: close at the likeliest, far apart at the end."""
+    return [round(count ** (index / (TAIL - 1))) - 1 for index in range(TAIL)] if count else []
 
-    {"words", "probabilities": of these, "others": a character of ALPHABET for each word of the vocabulary, "rest": the probability
-    of all but "words" together}; ValueError for an unknown word
+
+@torch.no_grad()
+def continuations(
+    model,
+    prompt: str,
+    paths: Sequence[Sequence[str]],
+    named: Sequence[Iterable[str]] | None = None,
+    count: int = WORDS,
+    **context,
+) -> list[dict]:
+    """For each path of words after a prompt, all of one length: the likeliest next words, and how the others fall off.
+
+    named, count  words to be given in any case, of each path; how many of the likeliest
+    {"words", "probabilities": of these, likeliest first, "tail": -ln of the probabilities of the others at `tail_places`}; ValueError for an unknown word
     """
     convert = tokenizer.world_tokenizer()
     start = tokenizer.encode([prompt])[:, :-1]  # <bos> and the prompt's words, open
     after = torch.tensor([convert.convert_tokens_to_ids(list(path)) for path in paths])
     ids = torch.cat([start.expand(len(paths), -1), after.long()], dim=1)
-    probabilities = model(ids, **context)[:, -1].float().softmax(-1)
-    values, order = probabilities.topk(WORDS)
-    quarters = (-4 * probabilities.log()).round().clamp(0, len(ALPHABET) - 1).long().tolist()
-    return [
-        {
-            "words": convert.convert_ids_to_tokens(row.tolist()),
-            "probabilities": [round(value, 5) for value in likely.tolist()],
-            "others": "".join(ALPHABET[quarter] for quarter in of_words),
-            "rest": round(max(0.0, 1 - likely.sum().item()), 5),
-        }
-        for likely, row, of_words in zip(values, order, quarters)
-    ]
+    log_probs = model(ids, **context)[:, -1].float().log_softmax(-1).sort(descending=True)
+    found = []
+    for values, order, names in zip(*log_probs, named or [()] * len(paths)):
+        words = convert.convert_ids_to_tokens(order.tolist())
+        given = set(words[:count]) | set(names)
+        is_given = torch.tensor([word in given for word in words])
+        others = values[~is_given]
+        tail = [others[place] for place in tail_places(len(others))]
+        found.append(
+            {
+                "words": [word for word in words if word in given],
+                "probabilities": [
+                    float(f"{value:.4g}") for value in values[is_given].exp().tolist()
+                ],
+                "tail": [round(-value.item(), 1) for value in tail],
+            }
+        )
+    return found
 
 
-def _beam_paths(model, prompt: str, max_new_tokens: int, **context) -> Iterable[list[str]]:
+@torch.no_grad()
+def _written(
+    model, ids: Tensor, length: int, choose: Callable[[Tensor], Tensor], **context
+) -> Tensor:
+    """Texts (N, T) go on to `length` tokens, never with <eos>. choose: logits (N, V) -> ids (N, 1)."""
+    while ids.shape[1] < length:
+        logits = model(ids, **context)[:, -1].float().clone()
+        logits[:, tokenizer.EOS] = -torch.inf
+        ids = torch.cat([ids, choose(logits)], dim=1)
+    return ids
+
+
+def _read_by_beams(model, ids: Tensor, max_new_tokens: int, **context) -> Iterator[Tensor]:
     """What beam search with 1 to MAX_BEAMS beams reads on its way."""
     read: list[Tensor] = []
 
@@ -60,45 +91,57 @@ def _beam_paths(model, prompt: str, max_new_tokens: int, **context) -> Iterable[
         read.append(ids)
         return model(ids, **given)
 
-    ids = tokenizer.encode([prompt])[:, :-1]
     for beams in range(1, MAX_BEAMS + 1):
         beam_search(watched, ids, max_new_tokens, beams, tokenizer.EOS, **context)
-    convert = tokenizer.world_tokenizer()
-    for rows in read:
-        for row in rows[:, ids.shape[1] :].tolist():
-            yield convert.convert_ids_to_tokens(row)
+    yield from read
 
 
-def tree(
-    model, prompt: str, nodes: int = 110, max_new_tokens: int = 10, **context
-) -> dict[str, dict]:
-    """{words after the prompt: their next words}: all that beam search needs, then the likeliest texts, `nodes` in all."""
-    end = tokenizer.world_tokenizer().convert_ids_to_tokens([tokenizer.EOS])[0]
-    nodes_by_text: dict[str, dict] = {}
-    likely: dict[str, float] = {"": 1.0}
+def tree(model, prompt: str, max_new_tokens: int = LENGTH, **context) -> dict[str, dict]:
+    """{words after the prompt: their next words}: all that beam search reads, the likeliest first words, and texts drawn at each
+    temperature of DRAWN. From each of these, the likeliest words to the last: so no walk that keeps the likeliest word is stuck."""
+    ids, generator = tokenizer.encode([prompt])[:, :-1], torch.Generator().manual_seed(0)
+    first, last = ids.shape[1], ids.shape[1] + max_new_tokens
+    texts = list(_read_by_beams(model, ids, max_new_tokens, **context))
+    for temperature, count in DRAWN.items():
 
-    def expand(paths: Iterable[Sequence[str]]) -> None:
-        by_length: dict[int, list[Sequence[str]]] = {}
-        for path in paths:
-            if " ".join(path) not in nodes_by_text and end not in path:
-                by_length.setdefault(len(path), []).append(path)
-        for alike in by_length.values():
-            for path, node in zip(alike, continuations(model, prompt, alike, **context)):
-                text = " ".join(path)
-                nodes_by_text[text] = node
-                probability = likely.pop(text, 0.0)
-                for word, value in zip(node["words"], node["probabilities"]):
-                    if word != end and len(path) + 1 < max_new_tokens:
-                        likely[f"{text} {word}".strip()] = probability * value
+        def drawn(logits: Tensor, temperature: float = temperature) -> Tensor:
+            return torch.multinomial((logits / temperature).softmax(-1), 1, generator=generator)
 
-    expand(map(list, {tuple(path): None for path in _beam_paths(model, prompt, max_new_tokens)}))
-    likely = {text: value for text, value in likely.items() if text not in nodes_by_text}
-    while len(nodes_by_text) < nodes and likely:
-        best = sorted(likely, key=likely.get, reverse=True)[
-            : min(BATCH, nodes - len(nodes_by_text))
+        texts.append(_written(model, ids.expand(count, -1), last, drawn, **context))
+    with torch.no_grad():
+        likely = model(ids, **context)[0, -1].topk(WORDS).indices
+    texts.append(torch.cat([ids.expand(WORDS, -1), likely[:, None]], dim=1))
+    paths: dict[int, set[tuple[int, ...]]] = {length: set() for length in range(first, last + 1)}
+    for rows in texts:
+        for length in range(first, rows.shape[1] + 1):
+            paths[length] |= {tuple(row) for row in rows[:, :length].tolist()}
+    for length in range(first, last - 1):
+        begun = torch.tensor(sorted(paths[length]))
+        likeliest = _written(
+            model, begun, length + 1, lambda logits: logits.argmax(-1, keepdim=True), **context
+        )
+        paths[length + 1] |= {tuple(row) for row in likeliest.tolist()}
+    convert, nodes = tokenizer.world_tokenizer(), {}
+    for length in range(first, last):
+        alike = sorted(paths[length])
+        words = [convert.convert_ids_to_tokens(list(path[first:])) for path in alike]
+        named = [
+            convert.convert_ids_to_tokens(
+                [one[-1] for one in paths[length + 1] if one[:-1] == path]
+            )
+            for path in alike
         ]
-        expand([text.split() for text in best])
-    return nodes_by_text
+        for path, node in zip(words, continuations(model, prompt, words, named, **context)):
+            nodes[" ".join(path)] = node
+    return nodes
+
+
+def packed(nodes: dict[str, dict]) -> dict[str, dict]:
+    """A tree with each list as one text, values with spaces between: a notebook gives every value of a list a line."""
+    return {
+        path: {name: " ".join(map(str, values)) for name, values in node.items()}
+        for path, node in nodes.items()
+    }
 
 
 def describe(prompt: str, node: dict) -> str:
@@ -112,10 +155,13 @@ def describe(prompt: str, node: dict) -> str:
 def sampling_explorer(model, prompts: Sequence[str] = PROMPTS, **context) -> None:
     """Displays the explorer. model(ids, **context) -> logits; prompts: to begin with, and to choose from without a kernel."""
     trees = {prompt: tree(model, prompt, **context) for prompt in prompts}
+    words = vocabulary()
 
     def answer(question: dict) -> dict:
-        return continuations(model, question["prompt"], [question["path"]], **context)[0]
+        paths = [question["path"]]
+        return continuations(model, question["prompt"], paths, count=len(words), **context)[0]
 
-    data = {"trees": trees, "end": vocabulary()[tokenizer.EOS], "vocabulary": vocabulary()}
-    data["beams"] = MAX_BEAMS
+    saved = {prompt: packed(nodes) for prompt, nodes in trees.items()}
+    data = {"trees": saved, "end": words[tokenizer.EOS], "vocabulary": len(words)}
+    data |= {"beams": MAX_BEAMS, "length": LENGTH}
     show_explorer("sampling", data, describe(prompts[0], trees[prompts[0]][""]), answer)
