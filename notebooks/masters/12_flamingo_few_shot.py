@@ -611,8 +611,8 @@ plots.show(
 plots.show(
     tables.rices_figure(),
     "Figure 11. The same in the small world of Figure 8: twelve names, a pool of 48 pictures, "
-    "three seeds. What to see: RICES is right from one example on; so is copying, and so is the model "
-    "that sees only grey pictures, as long as all examples have one name.",
+    "three seeds. What to see: RICES is right from one example on; so is copying, and so is the "
+    "model that sees only grey pictures, as long as all examples have one name.",
 )
 Markdown(tables.rices_sentence())
 
