@@ -357,7 +357,9 @@ def test_solutions_make_the_package_s_model():
     cache = flamingo_model.feature_cache(scale)
     pages = flamingo_model.Pages(flamingo_model.TwoPictures("train", cache, parts["interleave"]), 4)
     assert flamingo_measures.difference(model, built, pages.batch(range(4))) < 1e-3
-    changed = dict(parts, image_mask=PARTS["image_mask"], run_layers=lambda layers, b, e, y, *rest: y)
+    changed = dict(
+        parts, image_mask=PARTS["image_mask"], run_layers=lambda layers, b, e, y, *rest: y
+    )
     other = flamingo_measures.with_weights_of(model, changed)
     assert flamingo_measures.difference(model, other, pages.batch(range(4))) > 1e-3
 
