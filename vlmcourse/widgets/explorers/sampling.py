@@ -18,7 +18,7 @@ PROMPTS = ("a picture of a cat on", "is there a cat ?", "this is a")
 LENGTH, WORDS, MAX_BEAMS, TAIL = 6, 9, 4, 16
 """Words after the prompt, words saved of each distribution (beam search needs two for each beam), most beams, values that tell
 how likely all other words are."""
-DRAWN = {1.0: 6, 2.0: 3, 3.0: 6}
+DRAWN = {1.0: 8, 2.0: 4, 3.0: 12}
 """{temperature: texts drawn at it}, so that a hot walk finds its way without a kernel."""
 
 
