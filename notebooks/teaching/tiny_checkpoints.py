@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -117,6 +117,50 @@ def blip2(folder: Path, queries: int = 3, image_token_id: int = 4) -> Path:
     )
     _shaken(Blip2ForConditionalGeneration(config)).save_pretrained(folder)
     return folder
+
+
+def llava(folder: Path, image_token_id: int = 3) -> Path:
+    """A `transformers.LlavaForConditionalGeneration` before a small Llama, as 'llava-hf/llava-1.5-7b-hf' is one."""
+    from transformers import (
+        CLIPVisionConfig,
+        LlamaConfig,
+        LlavaConfig,
+        LlavaForConditionalGeneration,
+    )
+
+    sizes = dict(hidden_size=32, intermediate_size=64, num_attention_heads=2)
+    vision = CLIPVisionConfig(image_size=SIZE, patch_size=2 * PATCH, num_hidden_layers=3, **sizes)
+    text = LlamaConfig(vocab_size=WORDS, num_hidden_layers=2, num_key_value_heads=2, **sizes)
+    config = LlavaConfig(vision_config=vision, text_config=text, image_token_id=image_token_id)
+    _shaken(LlavaForConditionalGeneration(config)).save_pretrained(folder)
+    return folder
+
+
+def clip_with_processors(folder: Path, texts: Sequence[str]) -> Path:
+    """`clip` with an image processor and a byte-pair tokenizer trained on these texts: all that a folder of the hub holds."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
+    from transformers import CLIPImageProcessor, PreTrainedTokenizerFast
+
+    backend = Tokenizer(models.BPE(unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    trainer = trainers.BpeTrainer(vocab_size=END - 1, special_tokens=["<pad>", "<unk>"])
+    backend.train_from_iterator(texts, trainer)
+    backend.add_special_tokens([f"<spare{n}>" for n in range(END - 1 - backend.get_vocab_size())])
+    backend.add_special_tokens(["<start>", "<end>"])
+    backend.post_processor = processors.TemplateProcessing(
+        "<start> $A <end>", None, [("<start>", END - 1), ("<end>", END)]
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        pad_token="<pad>",
+        unk_token="<unk>",
+        bos_token="<start>",
+        eos_token="<end>",
+    ).save_pretrained(folder)
+    CLIPImageProcessor(
+        size={"shortest_edge": SIZE}, crop_size={"height": SIZE, "width": SIZE}
+    ).save_pretrained(folder)
+    return clip(folder)
 
 
 def language(folder: Path, lm: nn.Module) -> Path:

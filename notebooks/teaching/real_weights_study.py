@@ -1,0 +1,63 @@
+"""Lesson 15: fine-tuning repeated with several seeds (real_weights_study.json), and its claims.
+
+python -m teaching.real_weights_study      trains again and replaces the file, five to ten minutes
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from teaching import real_weights_model as training
+from vlmcourse import recipes
+from vlmcourse.evaluation.controls import Spread, spread
+from vlmcourse.training.scale import Scale
+
+FILE = Path(__file__).with_suffix(".json")
+SEEDS, STEPS = (0, 1, 2, 3, 4), 80
+ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
+WAYS = {
+    "all layers alike": {"decay": 1.0},
+    "slower below": {"decay": training.DECAY},
+    "lower half frozen": {"decay": 1.0, "frozen": 3},
+}
+"""Way to fine-tune -> options of train_way."""
+
+
+def measure(seed: int) -> list[dict]:
+    """Accuracies of each way and alpha: rows of {"seed", "way", "alpha", "photographs", "drawings"}."""
+    scale, rows = Scale.of("laptop"), []
+    clip, task = (
+        recipes.get("clip").train_or_load(scale).model,
+        training.new_task(Scale.of("laptop")),
+    )
+    start = training.with_new_words(clip, task, training.PARTS["grow_embedding"])
+    for way, options in WAYS.items():
+        model, _ = training.train_way(clip, task, training.PARTS, STEPS, seed=seed, **options)
+        for alpha in ALPHAS:
+            mixed = training.PARTS["mix_models"](start, model, alpha)
+            rows.append(
+                {
+                    "seed": seed,
+                    "way": way,
+                    "alpha": alpha,
+                    "photographs": training.photo_accuracy(mixed, task),
+                    "drawings": training.drawing_accuracy(mixed, scale),
+                }
+            )
+    return rows
+
+
+def rows() -> list[dict]:
+    """The rows of all seeds."""
+    return json.loads(FILE.read_text("utf-8"))["rows"]
+
+
+def values(way: str, alpha: float, what: str) -> Spread:
+    """One measure of a way over seeds."""
+    return spread([row[what] for row in rows() if (row["way"], row["alpha"]) == (way, alpha)])
+
+
+if __name__ == "__main__":
+    found = [row for seed in SEEDS for row in measure(seed)]
+    FILE.write_text(json.dumps({"steps": STEPS, "rows": found}, indent=1) + "\n", "utf-8")
