@@ -82,7 +82,7 @@ plots.show(
 #
 # ## 1. What is in a checkpoint?
 #
-# A checkpoint of the Hugging Face hub is a folder. Each file fixes one part of the computation. If one of them is misread, the model computes something else, mostly without an error.
+# The **hub** of Hugging Face is a web site with published models. A **checkpoint** of it is a folder. Each file fixes one part of the computation. If one of them is misread, the model computes something else, mostly without an error.
 
 # %%
 captions = [region.caption for region in real_photos.REGIONS.values()]
@@ -226,7 +226,7 @@ found = parity.parities(folder)
 Markdown(parity.parity_table(found))
 
 # %% [markdown]
-# The last column says "yes" if no number differs by more than 0.0001. LLaVA's difference is exactly 0, because our class keeps the library's own image encoder and language model and adds the projector. The last two rows are language models. Our bridges feed them vectors (`inputs_embeds`) and not ids; the rows show that this is the same computation. Two papers are not in the table. Flamingo's weights were never published; `flamingo_weights.from_open_flamingo` loads its open re-implementation, and the course's tests compare the two. ViLBERT's weights are not part of transformers.
+# The last column says "yes" if no number differs by more than 0.0001. LLaVA's difference is exactly 0, because our class keeps the library's own image encoder and language model and adds the projector. The last two rows are language models. Frozen, BLIP-2 and LLaVA feed them vectors (`inputs_embeds`) and not ids; the rows show that this is the same computation. Two papers are not in the table. Flamingo's weights were never published; `flamingo_weights.from_open_flamingo` loads its open re-implementation, and the course's tests compare the two. ViLBERT's weights are not part of transformers.
 
 # %% [markdown]
 # What fits on your machine? A weight takes four bytes in float32, two in bfloat16. (Counts of the published models, rounded.)
@@ -362,9 +362,12 @@ plots.show(
     figures.resolutions(clip, scale, resize_positions, count),
     f"Figure 6. The shipped CLIP on {count} drawings that were drawn larger than those of its "
     "training (the leftmost size). Positions: resized by your function, or trained vectors in "
-    "random places. Dashed: guessing. What to see: how fast accuracy falls although nothing was "
-    "trained, and whether resized positions lose less.",
+    "random places. Dashed: guessing. What to see: accuracy falls with size, and the two curves "
+    "hardly differ.",
 )
+
+# %% [markdown]
+# This is not what one expects. Positions in random places do as well as resized ones: to name a single thing, this CLIP hardly needs to know where it is. So this figure could not have shown a mistake in your function; the comparison with the reference did. **Ask of each test whether it could fail.** Accuracy falls for another reason: larger drawings show larger things than training ever did.
 
 # %% [markdown]
 # ### Words
@@ -504,9 +507,20 @@ for messages in (conversation, longer):
     same = chat_prompt(messages) == talker.template(messages)
     print(f"{len(messages)} messages: your prompt is the tokenizer's own:", same)
 
+# %% [markdown]
+# Now the same questions as plain text, and in the chat format. `↵` is a line break, `<|im_end|>` the end of a turn.
+
 # %%
 questions = ["What is the capital of France?", "Is a whale a fish?", "Name three red fruits."]
 Markdown(talk.conversation_table(talker, chat_prompt, questions))
+
+# %% [markdown]
+# The format changes whether the model takes its turn and answers. It doesn't change what the model knows: with 135 million parameters, stored in 98 MB, it knows little. A wrong answer in the right format is a wrong answer of the model; a wrong answer without the format may be yours.
+#
+# Frozen, BLIP-2, Flamingo and LLaVA can all stand before such a language model. Lesson 07's encoder was trained before SmolLM2 for a few minutes, with SmolLM2 frozen; its weights ship with the course. Where SmolLM2 is installed, it reads two vectors per drawing and goes on in words:
+
+# %%
+Markdown(talk.bridge_table(talker, scale))
 
 # %%
 quiz("real_weights.chat")
@@ -707,7 +721,7 @@ plots.show(
 )
 
 # %% [markdown]
-# Two trainings with your parts: one gives all layers the same rate, the other halves the rate at each layer towards the input. **The next cell takes 10 to 20 seconds on free cores, longer on busy ones.**
+# The loss is CLIP's. In a batch of 32 crops captions repeat, so equal captions count as right for each other, as in lesson 02. Two trainings with your parts: one gives all layers the same rate, the other halves the rate at each layer towards the input. **The next cell takes 10 to 20 seconds on free cores, longer on busy ones.**
 
 # %%
 parts |= {"parameter_groups": parameter_groups}
@@ -800,8 +814,8 @@ tuned = models["slower below"]
 plots.show(
     figures.retrieved(tuned, task, ("cat", "petals", "flag", "trees")),
     "Figure 12. For four captions the five nearest test crops of all regions, with their cosines; "
-    "a frame marks the nearest crop of the right region. What to see: which captions find their "
-    "region, and what is taken for it.",
+    "a frame marks the nearest crop of the right region, if it is among them. What to see: which "
+    "captions find their region, and what is taken for it.",
     credit=real_photos.CREDIT,
 )
 
@@ -821,7 +835,7 @@ for system, guesses in systems.items():
     print(f"{system:12} flag {shares[0]:.2f}, woman {shares[1]:.2f} of the portrait's crops")
 
 # %% [markdown]
-# One more photograph decides nothing, but it is a warning: accuracy on other crops of *known* photographs says little about *new* photographs.
+# Compare these two numbers with the bars of the same regions in Figure 13 below. They can be much higher or much lower: accuracy on other crops of *known* photographs says little about *new* photographs. And two regions of one photograph say little about photographs in general.
 #
 # ### An interval
 #

@@ -41,12 +41,13 @@ def tuning_diagram(clip: CLIP, decay: float, words: int) -> Diagram:
     patches = (c.image_size // c.patch) ** 2
     size = f"(B, 3, {c.image_size}, {c.image_size})"
     diagram.box("crop", "crop of a photograph", size, column=0, row=0, kind="data")
-    rate = f"rate × {decay:g}"
+    depth = c.vision_depth
+    first, last, lowest = (f"rate × {decay**power:.3g}" for power in (depth, 1, depth + 1))
     diagram.box(
         "input",
         "patches, positions",
         f"{patches} patches",
-        f"{rate}^{c.vision_depth + 1}",
+        lowest,
         column=1,
         row=0,
         kind="trained",
@@ -54,8 +55,8 @@ def tuning_diagram(clip: CLIP, decay: float, words: int) -> Diagram:
     diagram.box(
         "blocks",
         f"{c.vision_depth} blocks",
-        f"first: {rate}^{c.vision_depth}",
-        f"last: {rate}",
+        f"first: {first}",
+        f"last: {last}",
         column=2,
         row=0,
         kind="trained",
@@ -63,10 +64,10 @@ def tuning_diagram(clip: CLIP, decay: float, words: int) -> Diagram:
     diagram.box("head", "norm, projection", "rate", column=3, row=0, kind="trained")
     diagram.box("caption", "your caption", "ids (B, T)", column=0, row=1, kind="data")
     diagram.box(
-        "rows", "word embedding", f"{words} new rows, rate", column=1, row=1, kind="trained"
+        "rows", "embedding table", f"{words} new rows; rate", column=1, row=1, kind="trained"
     )
     diagram.box(
-        "text", "text encoder", f"{c.text_depth} blocks, rate", column=2, row=1, kind="trained"
+        "text", "text encoder", f"depth {c.text_depth}; rate", column=2, row=1, kind="trained"
     )
     diagram.box("loss", "CLIP's loss", "equal captions share", column=4, row=0.5, kind="loss")
     for source, target in (

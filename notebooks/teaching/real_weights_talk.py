@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr
 from dataclasses import dataclass
-from io import StringIO
 
+from IPython.utils.capture import capture_output
 from torch import nn
 
+from teaching import smollm2 as smollm2_bridge
 from vlmcourse import world
 from vlmcourse.parts import generation, language
 from vlmcourse.training.scale import Scale
@@ -51,7 +51,7 @@ def smollm2(scale: Scale) -> Talker:
     """SmolLM2 (10 to 40 seconds); without its weights, and at scale smoke, a tokenizer that has its chat template."""
     if scale.name != "smoke":
         try:
-            with redirect_stderr(StringIO()):  # progress bars
+            with capture_output():  # progress bars
                 lm, tokens = language.load("smollm2")
             return Talker(language.freeze(lm), tokens)
         except ValueError as error:
@@ -75,6 +75,22 @@ def conversation_table(talker: Talker, chat_prompt: Callable, questions: Sequenc
         )
         rows.append(
             "| " + " | ".join((question, *(f"`{answer.strip()}`" for answer in answers))) + " |"
+        )
+    return "\n".join(rows)
+
+
+def bridge_table(talker: Talker, scale: Scale, count: int = 4) -> str:
+    """Captions that SmolLM2 writes of held-out drawings through Frozen's encoder (lesson 07): a Markdown table."""
+    if talker.lm is None:
+        return "*Without SmolLM2 there is no bridge to show here.*"
+    read = tokenizer.add_image_token(talker.tokens)
+    model = smollm2_bridge.trained(talker.lm, read, scale)
+    scenes = [world.sample("test", index, 0, (1, 1)) for index in range(count)]
+    written = smollm2_bridge.generate_captions(model, read, scenes)
+    rows = ["| drawing shows | SmolLM2 goes on: it is a drawing of ... |", "|---|---|"]
+    for scene, text in zip(scenes, written):
+        rows.append(
+            f"| {world.article(scene.words[0])} on {scene.background} | {' '.join(text.split())} |"
         )
     return "\n".join(rows)
 

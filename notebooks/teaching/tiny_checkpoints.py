@@ -143,7 +143,9 @@ def clip_with_processors(folder: Path, texts: Sequence[str]) -> Path:
 
     backend = Tokenizer(models.BPE(unk_token="<unk>"))
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
-    trainer = trainers.BpeTrainer(vocab_size=END - 1, special_tokens=["<pad>", "<unk>"])
+    trainer = trainers.BpeTrainer(
+        vocab_size=END - 1, special_tokens=["<pad>", "<unk>"], show_progress=False
+    )
     backend.train_from_iterator(texts, trainer)
     backend.add_special_tokens([f"<spare{n}>" for n in range(END - 1 - backend.get_vocab_size())])
     backend.add_special_tokens(["<start>", "<end>"])
@@ -235,8 +237,8 @@ def real(
     there = Path(name).exists() or isinstance(try_to_load_from_cache(name, "config.json"), str)
     if not there and not download:
         say(
-            f"'{name}' is not on this machine. With a network: the same line with download=True, once; then it stays in the "
-            "hub's cache. Without: copy its folder here and give that folder's path."
+            f"'{name}' is not on this machine. With a network: set DOWNLOAD = True once; then it stays in the hub's cache. "
+            "Without: copy its folder here and give that folder's path."
         )
         return None
     try:
