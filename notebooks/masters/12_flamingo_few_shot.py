@@ -295,7 +295,7 @@ option_probabilities = check("few_shot.option_probabilities", option_probabiliti
 # ```
 # </details>
 #
-# Four descriptions of held-out pictures compete: after "a picture of", the right one (such as "a cat on blue ."), the same with another background, with another thing, and another thing alone. The last one is wrong, but shorter.
+# Each further token adds a negative number to the sum. What becomes of long options? Four descriptions of held-out pictures compete after "a picture of". Two are true: "a cat on blue ." and "a cat ."; two name another thing.
 
 # %%
 shares = measures.description_probabilities(
@@ -305,8 +305,12 @@ groups = {kind: {"probability": value} for kind, value in shares.items()}
 plots.show(
     figures.share_bars(groups, "mean probability among the four", 0.25),
     f"Figure 5. Your probabilities of four descriptions, means over {count} held-out pictures. "
-    "What to see: does the right one win, and does the short wrong one gain from its length?",
+    "What to see: how the two true ones share the probability, and whether a short false one "
+    "gains.",
 )
+
+# %% [markdown]
+# A further token costs little if the model is sure of it. So which of two true descriptions wins depends on how often training texts stop after the noun. Options that differ in length are compared fairly only if that is what one wants to know.
 
 # %%
 quiz("few_shot.prompt_counted")
@@ -358,6 +362,11 @@ plots.show(
     "chosen among all answers of their kind. What to see: how far options lift a score, and "
     "whether four examples close the gap.",
 )
+for line in measures.samples(model, few_shot_prompt, size, measures.KNOWING):
+    print(line)
+
+# %% [markdown]
+# *Category* and *place* were asked on training pages, so what is written has the form of an answer, and options add nothing. What a thing is for was never asked there. Compare what is written after that question with the right answer. With options the model at least chooses among purposes.
 
 # %%
 quiz("few_shot.zero_shot")
@@ -439,8 +448,8 @@ plots.show(
     tables.in_context_figure(),
     "Figure 8. Right names of four by number of examples: means over three seeds, bands of one "
     "standard deviation. 'Six other names' were on no training page; 'nouns it never saw' were in "
-    "none of its pictures. What to see: the curve rises to the top, and both controls stay at "
-    "chance.",
+    "none of its pictures (the first two curves lie on each other, and so do the last two). What "
+    "to see: the curve rises to the top, and both controls stay at chance.",
 )
 Markdown(tables.in_context_sentence())
 

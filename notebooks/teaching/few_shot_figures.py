@@ -125,8 +125,15 @@ def shots_curves(series: Mapping[str, Mapping[int, Score]], chance: float, ylabe
 
 
 def share_bars(groups: Mapping[str, Mapping[str, Score]], ylabel: str, chance: float | None = None):
-    """Lying bars of shares."""
-    return plots.bars(groups, ylabel, chance, sideways=True, highest=1, form=".2f")
+    """Lying bars of shares; a number that the line of chance would cross stands behind it."""
+    drawn = plots.bars(groups, ylabel, chance, sideways=True, highest=1, form=".2f")
+    (axes,) = drawn.axes
+    axes.set_xlim(0, 1.15)
+    axes.set_xticks([0, 0.2, 0.4, 0.6, 0.8, 1])
+    for text in axes.texts:
+        if chance is not None and text.xy[0] < chance < text.xy[0] + 0.14:
+            text.xy = chance, text.xy[1]
+    return drawn
 
 
 def gain_bars(gain: Callable, tables: Mapping[str, Mapping]):

@@ -155,6 +155,17 @@ def open_and_closed(
     return found
 
 
+def samples(model: Flamingo, prompt: Prompt, size: int, kinds: Sequence[str]) -> list[str]:
+    """What the model writes after one question of each kind, beside the right answer."""
+    lines = []
+    for kind in kinds:
+        episode = few_shot.question_episode(TEST, 3, kind, 0)
+        (text,) = written(model, open_prompts([episode], prompt), size)
+        scene, question = episode.prompt
+        lines.append(f"({scene.words[0]}) {question} -> {text.strip()!r} (right: {episode.answer})")
+    return lines
+
+
 @torch.no_grad()
 def option_logits(
     model: Flamingo, text: str, pictures: Sequence, options: Sequence[str], cache: FeatureCache
@@ -169,17 +180,15 @@ def option_logits(
 
 
 def descriptions(scene) -> dict[str, str]:
-    """Four descriptions of a picture of one thing: the right one, and three with one fault."""
+    """Four descriptions of a picture of one thing: two are true, two are short."""
     (word,) = scene.words
-    nouns, colours = world.known_nouns(), list(world.BACKGROUNDS)
+    nouns = world.known_nouns()
     other = nouns[(nouns.index(word) + 7) % len(nouns)]
-    colour = colours[(colours.index(scene.background) + 1) % len(colours)]
-    thing, wrong = world.article(word), world.article(other)
     return {
-        "right": f"{thing} on {scene.background} .",
-        "another background": f"{thing} on {colour} .",
-        "another thing": f"{wrong} on {scene.background} .",
-        "another thing, short": f"{wrong} .",
+        "true, long": f"{world.article(word)} on {scene.background} .",
+        "true, short": f"{world.article(word)} .",
+        "another thing, long": f"{world.article(other)} on {scene.background} .",
+        "another thing, short": f"{world.article(other)} .",
     }
 
 
