@@ -153,7 +153,7 @@ for name, (_, per_step) in page_datasets(scale, None).items():
     print(f"    {shown}")
 
 # %% [markdown]
-# Our *pages* are articles, pages on which things get invented names, and pages of questions with answers. So **some of our training pages look like few-shot prompts.** Real web pages may do so too; the paper doesn't count them.
+# Our *pages* are articles, pages on which things get invented names, and pages of questions with answers. So **some of our training pages look like few-shot prompts.** Real web pages may do so too; the paper doesn't count them. Our weights differ from the paper's, since clean descriptions teach most in a short training.
 #
 # ### The objective
 #
@@ -386,7 +386,7 @@ Markdown(published("flamingo-table-1").markdown())
 Markdown(tables.about_table_1())
 
 # %% [markdown]
-# One must know what "0 shots" means there: the prompt still holds *two examples as text, without their pictures*. They show the form of an answer. The paper's footnote says so; a prompt with nothing at all would be harder.
+# One must know what "0 shots" means there: the prompt still holds *two examples as text, without their pictures*. They show the form of an answer. A prompt with nothing at all would be harder.
 
 # %% [markdown]
 # ### Exercise 5 · What do examples add?
@@ -462,7 +462,7 @@ Markdown(tables.knowledge_table())
 # %% [markdown]
 # ## 5. Are the examples used?
 #
-# A rising curve alone proves little: examples also show the form of an answer and which answers are likely. The control of lesson 07 gives each prompt the example pictures of *another* prompt. Chance there means that the pictures were used. A second control asks for more: not only must the answer fall when the prompt is spoiled, it must **follow** when the prompt is changed.
+# A rising curve alone proves little: examples also show the form of an answer and which answers are likely. The control of lesson 07 gives each prompt the example pictures of *another* prompt. Chance there means that the pictures were used. A second control asks for more. With wrong pictures the *score* must fall; with other names the *answer* must **follow** them.
 
 # %% [markdown]
 # ### Exercise 6 · Rename the things
@@ -514,7 +514,7 @@ plots.show(
 quiz("few_shot.renamed")
 
 # %% [markdown]
-# The lecture asks whether examples *teach* a task, or only *locate* one that the model already knows (Reynolds and McDonell 2021). Names drawn anew can't have been known before, so here what is named how is learnt from the examples. That things get names, and in which form, was on our training pages. Both happen at once.
+# The lecture asks whether examples *teach* a task, or only *locate* one that the model already knows (Reynolds and McDonell 2021). Names drawn anew can't have been known before, so here it is learnt from the examples which name belongs to which thing. *That* things get names, and in which form, the model knew from its training pages. Both happen at once.
 
 # %% [markdown]
 # ## 6. Which examples?
@@ -679,6 +679,8 @@ print(f"their mean {sum(each) / len(each):.2f}; the ensemble {together:.2f}")
 print(f"questions whose answer depends on the order: {flips:.0%} of {len(unseen)}")
 
 # %% [markdown]
+# With so few questions, differences of some hundredths say nothing. What can be seen is how many answers depend on the order.
+#
 # ## 7. Films
 #
 # For Flamingo a picture is a film of one frame. The resampler adds a time embedding to each frame's features, and makes the same number of latents of any film. In training the paper samples **8 frames** of a film at one frame a second. In tests it uses **30 frames**, and interpolates the 8 time embeddings.
@@ -719,7 +721,7 @@ strip, what = figures.film_strip(uniform_frames, size)
 plots.show(
     strip,
     f"Figure 12. A film of our world with twelve frames ('{what}'), and the four that your "
-    "function takes. What to see: no single frame says which way the thing moves.",
+    "function takes. What to see: to the eye, no single frame says which way the thing moves.",
     credit=world.ATTRIBUTION,
 )
 
@@ -791,7 +793,7 @@ Markdown(published("flamingo-table-2").markdown())
 # %% [markdown]
 # Fine-tuned, it sets a new state of the art on five of the nine. Fine-tuning beats 32 examples on all of them, at the price of one training and one set of weights for each task.
 #
-# Table 3 is the **ablation**: the 3-billion model, trained for a shorter time, with one choice changed at a time. To compare rows, the paper computes an *overall score*. It divides each of five scores by the best fine-tuned score before Flamingo (last row of Table 1), and takes the mean, in %.
+# Table 3 is the **ablation**: the 3-billion model, trained for a shorter time and tested with four examples, with one choice changed at a time. To compare rows, the paper computes an *overall score*. It divides each of five scores by the best fine-tuned score before Flamingo (last row of Table 1), and takes the mean, in %.
 
 # %% [markdown]
 # ### Exercise 12 · The missing column
@@ -913,11 +915,11 @@ Markdown(tables.about_ablations())
 # </details>
 #
 # <details><summary>Q: Prompt tuning does better than GPT-3's examples on language tasks. Could it also do better in the multimodal case?</summary>
-# One could train a few vectors in front of the text on a task's examples, with Flamingo frozen. With hundreds of labels this should beat examples in the prompt, since all of them are used, and no answer gets longer. With four labels it would overfit more easily. The paper doesn't try it: its other way is fine-tuning. Lesson 06 has the method; lesson 07 shows that Frozen with a constant picture is prompt tuning.
+# One could train a few vectors in front of the text on a task's examples, with Flamingo frozen. With hundreds of labels this should beat examples in the prompt, since all of them are used, and the prompt stays short. With four labels it would overfit more easily. The paper doesn't try it: its other way is fine-tuning. Lesson 06 has the method. Frozen with the same picture for all inputs would be prompt tuning.
 # </details>
 #
-# <details><summary>Q: Scores stop rising towards 32 examples. Give two explanations that predict different results of an experiment.</summary>
-# If examples only locate a task, eight locate it as well as 32: then wrong labels in the examples should cost little. If the model learns from them but reads long prompts badly (it was trained with at most five images), then wrong labels cost much, and a training with longer pages would move the plateau. For names, wrong labels change everything (Figure 9).
+# <details><summary>Q: The first four examples add as much as the next 28. Give two explanations that predict different results of an experiment.</summary>
+# If examples only locate a task, eight locate it as well as 32: then wrong labels in the examples should cost little. If the model learns from them but reads long prompts badly (it was trained with at most five images), then wrong labels cost much, and a training with longer pages would make later examples help more. For names, wrong labels change everything (Figure 9).
 # </details>
 #
 # <details><summary>Q: Without M3W the paper's model loses 17 points, without pairs 10, without films 3. Why are web pages worth more than 2 billion pairs?</summary>
@@ -945,7 +947,7 @@ Markdown(tables.about_ablations())
 # > - A task is a prompt: pictures and texts in turn, closed examples, an open end. No weight changes.
 # > - Gradients of all data sets are added with their weights, then one update follows.
 # > - Options give the form of an answer away; free text must be written and cut.
-# > - Examples are used only if the answer falls when their pictures change, and follows when their names change.
+# > - Examples are used if the score falls with other pictures, and the answer follows other names.
 # > - Retrieved examples may contain the answer: compare with copying.
 # > - More examples help less and less; fine-tuning helps more, and costs a training for each task.
 #
