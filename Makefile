@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 COURSE := $(PYTHON) -m vlmcourse
 
-.PHONY: help setup lab test test-fast format lint build doctor docs bench pretrained lock resolve matrix mutants clean
+.PHONY: help setup lab test test-fast format lint build doctor docs bench pretrained lock resolve matrix mutants browser clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 18
@@ -64,6 +64,10 @@ matrix: setup  ## run the tests of parts and papers with the newest and the lowe
 mutants: setup  ## change the code at random places: does a test notice? (ARGS="--count 40 vlmcourse/parts")
 	$(BIN)/python -m pip install --quiet "cosmic-ray>=8.4"
 	$(BIN)/python tests/mutants.py $(ARGS)
+
+browser: setup  ## add what the tests in a real browser need: chromium (by apt-get, as root), playwright, axe
+	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check playwright==1.65.2 axe-playwright-python==0.1.8
 
 clean:  ## remove the environment (trained stages stay in ~/.cache/vlmcourse)
 	rm -rf .venv

@@ -147,20 +147,32 @@ def run_all(page, rounds: float = 5) -> None:
         page.wait_for_timeout(500)
 
 
+def put_bare(notebook: Path, folder: Path) -> None:
+    """Copies a notebook into a folder, without outputs: nothing that ran before may look like what runs now."""
+    import nbformat
+
+    bare = nbformat.read(notebook, as_version=4)
+    for cell in bare.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    nbformat.write(bare, folder / notebook.name)
+
+
 @contextmanager
 def opened(notebook: Path = ROOT / "notebooks" / "explorers.ipynb", rounds: float = 5):
     """The notebook in a browser with all cells run. Gives the page; see page_of and run_all."""
-    import nbformat
-
     with TemporaryDirectory() as place, jupyterlab(Path(place)) as address:
-        bare = nbformat.read(notebook, as_version=4)
-        for cell in bare.cells:  # nothing that ran before may look like what runs now
-            if cell.cell_type == "code":
-                cell.outputs, cell.execution_count = [], None
-        nbformat.write(bare, Path(place) / notebook.name)
+        put_bare(notebook, Path(place))
         with page_of(address, notebook.name) as page:
             run_all(page, rounds)
             yield page
+
+
+def end_kernels(page, address: str) -> None:
+    """Ends all kernels of a server, so that the next notebook has the memory."""
+    sessions, token = f"{address}/api/sessions", {"token": TOKEN}
+    for one in page.request.get(sessions, params=token).json():
+        page.request.delete(f"{sessions}/{one['id']}", params=token)
 
 
 def finished(page) -> tuple[int, int, list[str]]:

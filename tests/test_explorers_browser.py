@@ -21,8 +21,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def test_every_explorer_answers_in_jupyterlab_and_the_console_is_silent(monkeypatch):
-    monkeypatch.setenv("VLMCOURSE_SCALE", "smoke")
+def test_every_explorer_answers_in_jupyterlab_and_the_console_is_silent():
     with browser.opened() as page:
         for module, acts in gestures.GESTURES.items():
             explorer = page.locator(f".explorer[data-module={module}]")
@@ -35,11 +34,22 @@ def test_every_explorer_answers_in_jupyterlab_and_the_console_is_silent(monkeypa
         assert browser.finished(page)[2] == page.said == []
 
 
+@pytest.fixture(scope="module")
+def laboratory(tmp_path_factory):
+    """A folder and the address of the JupyterLab that shows it."""
+    folder = tmp_path_factory.mktemp("laboratory")
+    with browser.jupyterlab(folder) as address:
+        yield folder, address
+
+
 @pytest.mark.parametrize("lesson", lessons.notebooks(), ids=lambda path: path.stem)
-def test_every_lesson_runs_in_jupyterlab_and_the_console_is_silent(lesson, monkeypatch):
-    monkeypatch.setenv("VLMCOURSE_SCALE", "smoke")
-    with browser.opened(lesson, rounds=10) as page:
+def test_every_lesson_runs_in_jupyterlab_and_the_console_is_silent(lesson, laboratory):
+    folder, address = laboratory
+    browser.put_bare(lesson, folder)
+    with browser.page_of(address, lesson.name) as page:
+        browser.run_all(page, rounds=10)
         ran, all_, raised = browser.finished(page)
+        browser.end_kernels(page, address)
         assert not raised and ran == all_ > 10
         assert page.said == []
 
