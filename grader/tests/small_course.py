@@ -39,7 +39,7 @@ ANSWERS = {
 STUB = 'raise NotImplementedError("yours to write")'
 
 
-def _cell(
+def cell(
     kind: str,
     source: str,
     name: str,
@@ -68,7 +68,7 @@ def notebook(
 ):
     """The student's notebook with these answers (none: the stub), or nbgrader's source."""
     answers = answers or {}
-    cells = [_cell("code", "import torch", "setup", locked=True)]
+    cells = [cell("code", "import torch", "setup", locked=True)]
     for name, right in ANSWERS.items():
         head = right.splitlines()[0]
         body = "\n".join(right.splitlines()[1:])
@@ -77,14 +77,14 @@ def notebook(
             if release
             else f"{head}\n    ### BEGIN SOLUTION\n{body}\n    ### END SOLUTION"
         )
-        cells.append(_cell("code", answers.get(name, stub), name, solution=True))
+        cells.append(cell("code", answers.get(name, stub), name, solution=True))
         cells.append(
-            _cell(
+            cell(
                 "code", f'print("check", {name})', f"{name}-test", grade=True, locked=True, points=2
             )
         )
     cells.append(
-        _cell(
+        cell(
             "markdown", "Why does softmax need a maximum?", "why", locked=True, task=True, points=3
         )
     )

@@ -121,7 +121,7 @@ class StudentFunctions:
 
     def call(self, question: str) -> str:
         """question, answer: base64 of codec messages. The answer has one key: value, or missing (a name), error or refused
-        (a type)."""
+        (a type). A question with a `cell` asks for that text to be run as a cell of the notebook."""
         from vlmgrader import codec
 
         request = codec.decode(base64.b64decode(question))
@@ -130,10 +130,12 @@ class StudentFunctions:
         try:
             space.clear()
             space.update(before)
-            known = request["call"] in space
-            answer = (
-                {"value": self._answer(space, request)} if known else {"missing": request["call"]}
-            )
+            if request["cell"] is not None:
+                answer = {"value": self._run_tests(space, request["cell"])}
+            elif request["call"] in space:
+                answer = {"value": self._answer(space, request)}
+            else:
+                answer = {"missing": request["call"]}
             message = codec.encode(answer)
         except codec.Unsendable as error:
             message = codec.encode({"refused": str(error)})
@@ -151,6 +153,14 @@ class StudentFunctions:
             exec(compile(request["driver"], "<driver>", "exec"), own)
             return own["run"](target, *request["args"], **request["kwargs"])
         return target(*request["args"], **request["kwargs"])
+
+    def _run_tests(self, space: dict, cell: str) -> str:
+        """'passed', or what an assertion says."""
+        try:
+            exec(compile(self.shell.transform_cell(cell), "<tests>", "exec"), space)
+        except AssertionError as error:
+            return f"AssertionError: {str(error)[:300]}".removesuffix(": ")
+        return "passed"
 
 
 def serve(sockets: dict[str, int], key: str) -> None:

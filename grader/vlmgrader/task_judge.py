@@ -59,6 +59,7 @@ class TaskJudge:
                     "task": task.name,
                     "call": check.call,
                     "driver": check.driver,
+                    "cell": getattr(check, "cell", None),
                     "args": list(inputs),
                     "kwargs": dict(keywords),
                 }
