@@ -108,6 +108,11 @@ def summed(loss, batches, weights, optimiser):
     return {name: value.item() for name, value in losses.items()}
 
 
+def losses_after(loss, batches, weights, optimiser):
+    summed(loss, batches, weights, optimiser)
+    return {name: loss(batch).item() for name, batch in batches.items()}
+
+
 ACCUMULATE = {
     "an old gradient was still there": step(clear=False),
     "cleared before each data set": step(clear_each=True),
@@ -119,6 +124,7 @@ ACCUMULATE = {
     "only the first data set": step(names=lambda b: list(b)[:1]),
     "the parameters didn't change": step(take=False),
     "the losses returned are weighted": step(told=lambda w, n, v: (w[n] * v).item()),
+    "those after it": losses_after,
     "the losses are tensors": step(told=lambda w, n, v: v.detach()),
     "return a dict": lambda *args: sum(step()(*args).values()),
 }
@@ -216,6 +222,9 @@ GAIN = {
     "relative gains": with_gaps(difference=lambda a, b: b / a - 1),
     "without their signs": with_gaps(difference=lambda a, b: abs(b - a)),
     "the first number is a sum": with_gaps(first=lambda f, s: sum(f)),
+    "a score of 0 is a score": lambda scores, low, high: with_gaps()(
+        {task: row for task, row in scores.items() if row[low] and row[high]}, low, high
+    ),
     "both numbers are exchanged": lambda *args: with_gaps()(*args)[::-1],
 }
 
@@ -282,6 +291,9 @@ RICES = {
     "the most similar stands first": similar(flip=False),
     "dot products depend on lengths": similar(norm=(False, False)),
     "divide each vector of the pool": similar(norm=(True, False)),
+    "each column was divided": lambda q, p, k: similar(norm=(False, False))(
+        q / q.norm(dim=0), p / p.norm(dim=0), k
+    ),
     "the least similar": similar(sign=-1),
     "these are the similarities": similar(of=lambda best: best.values),
     "topk runs over the pool": lambda q, p, k: similar()(p, q, k),
@@ -376,6 +388,7 @@ def resized(**options):
 RIGHT = few_shot_reference.time_embeddings
 TIME = {
     "rows are repeated": longer(resized(mode="nearest")),
+    "a mixture of both": longer(lambda t, c: t[torch.linspace(0, len(t) - 1, c).round().long()]),
     "align_corners=True": longer(resized(mode="linear")),
     "begins again": longer(lambda t, c: t[torch.arange(c) % len(t)]),
     "get its last row": longer(lambda t, c: torch.cat([t, t[-1:].expand(c - len(t), -1)])),
@@ -405,6 +418,10 @@ MISSING = {
     "divide by 100": solved(percent=1),
     "each is divided by the best score": solved(
         percent=1, share=lambda s, b: s, end=lambda rest, b: rest
+    ),
+    "count benchmarks, and use sums": lambda overall, known, best: (
+        (overall / 100 - sum(s / best[n] for n, s in known.items()) / len(known))
+        * best[(set(best) - set(known)).pop()]
     ),
     "divides by the best score": solved(end=lambda rest, b: rest / b),
 }

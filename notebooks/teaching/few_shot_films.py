@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
@@ -105,9 +103,11 @@ def places(table: Tensor, count: int, place: Tensor) -> Tensor:
     return (1 - share) * table[before] + share * table[before + 1]
 
 
-TIME_MISTAKES: dict[str, Callable] = {
+TIME_MISTAKES: dict = {
     "rows are repeated; between two rows of the table the embedding is a mixture of both.": (
-        lambda t, c: interpolated(t, c, mode="nearest")
+        lambda t, c: interpolated(t, c, mode="nearest"),
+        lambda t, c: t[torch.linspace(0, len(t) - 1, c).round().long()],
+        lambda t, c: t[torch.linspace(0, len(t) - 1, c).long()],
     ),
     "the first frame must get the first row and the last frame the last one (align_corners=True).": (
         lambda t, c: interpolated(t, c, mode="linear", align_corners=False)

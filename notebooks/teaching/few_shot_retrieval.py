@@ -41,6 +41,9 @@ RICES_MISTAKES: dict = {
         rices_with(norm=False),
         rices_with(norm=False, flip=False),
     ),
+    "each column was divided by its norm; vectors are rows: dim=-1.": lambda q, p, k: nearest(
+        q / q.norm(dim=0), p / p.norm(dim=0), k, norm=False
+    ),
     "these are the least similar pictures.": (
         rices_with(largest=False),
         rices_with(largest=False, flip=False),

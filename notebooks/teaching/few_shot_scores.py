@@ -16,8 +16,10 @@ def option_inputs(generator: torch.Generator) -> tuple[list, dict]:
     count, first, words, pad_id = number(generator, 3, 4), number(generator, 3, 5), 9, 0
     lengths = [1, *(number(generator, 1, 3) for _ in range(count - 2)), 3]
     prompt = torch.randint(1, words, (1, first), generator=generator).expand(count, -1)
-    answers = torch.randint(1, words, (count, 3), generator=generator)
-    answers[torch.arange(3) >= torch.tensor(lengths)[:, None]] = pad_id
+    answers = torch.zeros(count, 3, dtype=torch.long)
+    while len(answers.unique(dim=0)) < count:  # all options are different
+        answers = torch.randint(1, words, (count, 3), generator=generator)
+        answers[torch.arange(3) >= torch.tensor(lengths)[:, None]] = pad_id
     logits = normal(generator, count, first + 3, words, scale=1.5)
     logits[:, :first] = logits[:1, :first].clone()  # a causal model: the prompt is one and the same
     return [logits, torch.cat([prompt, answers], 1), first, pad_id], {}
@@ -106,6 +108,7 @@ def gain_inputs(generator: torch.Generator) -> tuple[list, dict]:
     scores[tasks[1]][high] = scores[tasks[1]][low]  # neither rises nor falls
     scores[tasks[2]][high] = None
     scores[tasks[3]][low] = None
+    scores[tasks[4]][high] = 0.0  # a score, not a gap
     return [scores, low, high], {}
 
 
@@ -127,6 +130,9 @@ def changed(**options) -> Callable:
 
 GAIN_MISTAKES: dict[str, Callable] = {
     "a missing score counts as 0; a task without both scores is left out.": changed(none=0.0),
+    "a score of 0 is a score; only None is missing.": lambda scores, low, high: gains(
+        {task: row for task, row in scores.items() if row[low] and row[high]}, low, high
+    ),
     "the sums are divided by the number of all tasks, those with a missing score too.": (
         changed(of_all=True)
     ),
@@ -197,6 +203,12 @@ MISSING_MISTAKES: dict[str, Callable] = {
     "the overall score is in %: divide by 100.": other_missing(percent=1.0),
     "the scores are used as they are: each is divided by the best score of its benchmark first.": (
         lambda o, k, b: len(b) * o - sum(k.values())
+    ),
+    "the known shares' mean was taken from the overall score; count benchmarks, and use sums.": (
+        lambda o, k, b: (
+            (o / 100 - sum(s / b[n] for n, s in k.items()) / len(k))
+            * b[next(iter(set(b) - set(k)))]
+        )
     ),
     "the last step divides by the best score; it multiplies.": other_missing(
         end=lambda rest, b: rest / b

@@ -58,6 +58,7 @@ def simulated(
     values=lambda weights, name, loss: loss,
     pick=None,
     step_keeps=False,
+    late=False,
 ):
     """The updates by formula, with a mistake. each: a step after each data set; only: which data set counts."""
     w, grad, returned = start.clone(), torch.ones_like(start), []
@@ -77,6 +78,8 @@ def simulated(
                 grad = grad if step_keeps else torch.zeros_like(w)
         if steps and not each:
             w = w - RATE * grad
+        if late:
+            losses = {name: (batch @ w).square().mean().item() for name, batch in batches.items()}
         returned.append(losses)
     return [w, returned, True]
 
@@ -108,6 +111,9 @@ MISTAKES = {
     "only the first data set counts.": mistake(pick=0),
     "the parameters didn't change: backward() and then optimiser.step() are needed.": (
         mistake(steps=False)
+    ),
+    "the update is right, but the losses are those after it; return what they were before.": (
+        mistake(late=True)
     ),
     "the update is right, but the losses returned are weighted; return them as they are.": (
         mistake(values=lambda weights, name, loss: weights[name] * loss)
