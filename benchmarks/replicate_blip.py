@@ -23,7 +23,7 @@ from dataclasses import asdict
 import torch
 import typer
 
-from teaching import capfilt as cleaning
+from teaching import capfilt_recipe as cleaning
 from teaching import minimal_pairs
 from teaching.blip_tasks import (
     TWO_PICTURES_OPTIMISATION,

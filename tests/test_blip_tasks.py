@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from teaching import capfilt as recipe
+from teaching import capfilt_recipe as recipe
 from teaching import minimal_pairs
 from teaching.blip_tasks import (
     Dialogues,

@@ -11,7 +11,6 @@ import teaching
 from vlmcourse import lessons
 
 FIRST_EDITION = {  # to be written anew; nothing may be added
-    "09_capfilt",
     "13_side_by_side",
 }
 MASTERS = [master for master in lessons.masters() if master.stem not in FIRST_EDITION]
@@ -139,4 +138,4 @@ class TestStandard:
 
 def test_the_list_of_the_first_edition_only_shrinks():
     assert FIRST_EDITION <= {master.stem for master in lessons.masters()}
-    assert len(FIRST_EDITION) <= 3
+    assert len(FIRST_EDITION) <= 2

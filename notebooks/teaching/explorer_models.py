@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from teaching.capfilt import web_pairs
+from teaching.capfilt_recipe import web_pairs
 from vlmcourse import introspection, recipes, world
 from vlmcourse.evaluation import eval_mode
 from vlmcourse.introspection import AttentionMaps
