@@ -181,7 +181,7 @@ print("equal to the package's CIDEr-D:", max(abs(a - b) for a, b in zip(ours, th
 Markdown(figures.writing_table(ways, scenes, score))
 
 # %% [markdown]
-# Sampling makes more captions that are false, and so lowers CIDEr-D. It also makes more different captions. Which matters more for training is a question of section 3.
+# Sampling makes more captions that are false, and so lowers CIDEr-D. In a large set it also makes more *different* captions; among so few pictures hardly two captions are equal in any case. Which of the two matters more for training is a question of section 3.
 #
 # A caption counts as false here if any of its statements is false: a thing, a relation or the background. In our world that can be computed, because each picture was drawn from a known scene. CIDEr-D can't do it: a caption with one wrong word still shares most n-grams.
 #
@@ -367,7 +367,8 @@ plots.show(
     f"Figure 6. Your run: first model and new model on {len(small.test_scenes)} test pictures, "
     "whose combinations of thing and background are in no training pair. Left: ITC finds the "
     "right one of 96 captions (guessing: 0.01). Right: the decoder's caption states nothing "
-    "false. What to see: what the new model has gained or lost, with far fewer pairs to learn from.",
+    "false. What to see: what the new model has gained or lost, with far fewer pairs to learn "
+    "from.",
 )
 
 # %% [markdown]
@@ -906,14 +907,14 @@ plots.show(
 diagnose("capfilt.loops", {"A": None, "B": None, "C": None})
 
 # %% [markdown]
-# <details><summary>Hint</summary>Which run throws out what another one keeps? Which run decides as well as the healthy one, but not about the right captions? Which filter has learned from what it should have found?</details>
+# <details><summary>Hint</summary>Compare each run with the healthy one: the number of pairs, then the two shares. Which filter calls nearly everything a match? Which two runs decide in opposite ways?</details>
 # <details><summary>Solution</summary>
 #
-# A: masks exchanged. The filter is the healthy one, and it keeps as many pairs as in the healthy run. But whether a web caption is kept depends on the synthetic caption of the same picture. So the captions are hardly cleaned.
+# A: masks exchanged. The filter is the healthy one, and just as many pairs are left. But whether a web caption is kept depends on the synthetic caption of the same picture. So its mean is near that of throwing out at random.
 #
-# B: tuned on the web. The filter was told that false pairs match, since it was tuned on the pairs that it should judge.
+# B: tuned on the web. The filter was tuned on the very pairs that it should judge, with all of them labelled "match". So it keeps nearly all of them. The captioner learned from them as well.
 #
-# C: upside down. False captions are most of what is left. In code: `~keep_captions(...)`.
+# C: upside down. Each share is 1 minus the healthy run's. In code: `~keep_captions(...)`.
 # </details>
 
 # %% [markdown]
