@@ -12,7 +12,7 @@
 # | | |
 # |---|---|
 # | Prerequisites | lesson 01 (masks, measured dependencies, cache), lesson 05 (language model), lesson 07 (frozen language model), lesson 10 (learned queries) |
-# | Time | about 130 minutes to work through (two sittings); Run All takes about 60 seconds on two free cores |
+# | Time | about 130 minutes to work through (two sittings); Run All takes about 45 seconds on two free cores |
 # | Papers | *Perceiver*, Jaegle et al. 2021, [arXiv 2103.03206](https://arxiv.org/abs/2103.03206); *Perceiver IO*, Jaegle et al. 2021, [2107.14795](https://arxiv.org/abs/2107.14795); *Flamingo: a Visual Language Model for Few-Shot Learning*, Alayrac et al. 2022, [2204.14198](https://arxiv.org/abs/2204.14198) |
 #
 # Frozen and BLIP-2 (lessons 07 and 10) put a picture into the text: some vectors stand among the words, and the frozen language model reads them as it reads words. Flamingo keeps the text as text. It puts **new layers between the frozen ones**, and in these each word can attend to a picture. Its second new part is the **resampler**, which it takes from the Perceiver. So we begin there.
@@ -41,6 +41,7 @@ from vlmcourse import plots, recipes, world
 from vlmcourse.evaluation.published import published
 from vlmcourse.papers.perceiver import Perceiver, PerceiverConfig, PerceiverIO
 from vlmcourse.plots import LiveCurve
+from vlmcourse.recipes.flamingo import residual_rms
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import interleaved
 
@@ -139,8 +140,8 @@ print(f"the Transformer has {transformer_pairs / perceiver_pairs:,.0f} times as 
 plots.show(
     cloud_figures.cost_curves(attention_pairs),
     f"Figure 3. Query-key pairs by your formula, for R = {cloud_figures.R}, K = {cloud_figures.K}, "
-    f"L = {cloud_figures.L}; both axes are logarithmic. What to see: the Transformer's line is "
-    "twice as steep: four times the pairs for twice the inputs.",
+    f"L = {cloud_figures.L}; both axes are logarithmic. What to see: for many inputs the "
+    "Transformer's line is twice as steep: four times the pairs for twice the inputs.",
 )
 
 # %% [markdown]
@@ -153,7 +154,7 @@ plots.show(
     "Figure 4. Floating-point operations of a forward pass, counted, for a Perceiver and a "
     "Transformer with as many layers of the same width. Between the last two points they grow as "
     + " and ".join(f"M^{cloud_figures.slope(of):.2f} ({name})" for name, of in flops.items())
-    + ". What to see: for few inputs linear layers dominate, then pairs do.",
+    + ". What to see: the lines bend upwards. For few inputs linear layers do most of the work.",
 )
 
 # %% [markdown]
@@ -249,9 +250,9 @@ plots.show(
 )
 
 # %% [markdown]
-# ### Read, then think, then read again
+# ### Several cross-attends
 #
-# One cross-attend is a bottleneck: R vectors must carry away all that matters. So the Perceiver reads the inputs several times, each time with better questions. The self-attends of all repeats share their weights. So do the cross-attends, except the first, which has its own.
+# One cross-attend is a bottleneck: R vectors must hold all that matters of the inputs. So the Perceiver has several. From the second on, the queries depend on what was read before. The self-attends of all repeats share their weights. So do the cross-attends, except the first, which has its own.
 
 # %% [markdown]
 # ### Exercise 4 · The Perceiver
@@ -316,7 +317,7 @@ plots.show(
         "right shape (share)",
         chance=1 / 3,
         xlog=True,
-    ),  # fmt: skip
+    ),
     "Figure 6. Your Perceiver on 512 new clouds of each size. Dashed: guessing. What to see: it "
     "was trained on clouds of 24 points; with fewer points it errs more, with more points not.",
 )
@@ -368,7 +369,7 @@ reader = perceiver_model.build(perceiver_model.PlaceReader, cloud_parts | {"deco
 plots.show(
     diagrams.perceiver_io(reader),
     "Figure 7. Perceiver IO as in its Figure 2, with the shapes of the next training. What to see: "
-    "the inputs are read once; O is free, and no output knows of the other queries.",
+    "the inputs are read once; O is free; each output depends on its own query alone.",
 )
 
 # %% [markdown]
@@ -720,13 +721,14 @@ interleave = check("flamingo.interleave", interleave)
 # </details>
 
 # %%
-example = interleaved.WebPages().pages(4)
+example = ("a cat is small .", some[0], "a picture .", some[1], some[2], "two pictures .")
 text, pictures = interleave(example, "<image> .", "<EOC>")
-print(text, f"\n{len(pictures)} pictures")
+print(text)
+print("pictures:", len(pictures))
 print("as vlmcourse writes it:", text == interleaved.interleaved_text(example))
 
 # %% [markdown]
-# The language model has never read `<image>` or `<EOC>`. Its table of word embeddings is frozen. So the rows of these two words are trained apart from it. In the paper only `<EOC>` is a new word; `<image>` is spelled with words that are there.
+# The language model has never read `<image>` or `<EOC>`. Its table of word embeddings is frozen. So the rows of these two words are trained apart from it. In the paper only `<EOC>` is a new word; `<image>` is inserted as plain text.
 
 # %% [markdown]
 # ### Exercise 11 · New rows beside a frozen table
@@ -765,13 +767,13 @@ embed_tokens = check("flamingo.embed_tokens", embed_tokens)
 # %% [markdown]
 # ## 9. Train your Flamingo
 #
-# All parts are there. `flamingo_model.build` puts your functions around the frozen language model. It learns from pages of two pictures, each of one thing, each followed by a sentence: "a dog on blue ." There are twelve things. The loss is the language model's: the next word, given the words before it and the pictures up to it,
+# All parts are there. `flamingo_model.build` puts your functions around the frozen language model. It learns from pages of two pictures, each of one thing, each followed by a sentence: "a dog on blue ." There are twelve things; four of them are written with "an". The loss is the language model's: the next word, given the words before it and the pictures up to it,
 #
 # $$-\sum_{t} \ln p(y_t \mid y_{<t},\ x_{\le t}),$$
 #
 # at the words of the sentences. Tags and `<EOC>` are given and not predicted. (The paper's model predicts `<EOC>`, and stops there when it writes.)
 #
-# Two things are not the paper's, since we have 100 steps where it has 500,000. The outputs of a block are multiplied by the size of the states they are added to, which in our language model grows about thirtyfold from layer to layer. And the gates have ten times the learning rate of all other parameters.
+# Two things are not the paper's, since we have 100 steps where it has 500,000. The outputs of a block are multiplied by a fixed number: twice the root mean square of the states they are added to, which is printed below. These states grow from layer to layer, and what is added must be neither lost in them nor drown them. And the gates have ten times the learning rate of all other parameters.
 
 # %%
 parts |= {"interleave": interleave, "embed_tokens": embed_tokens}
@@ -781,6 +783,7 @@ pages, new = (
     flamingo_model.Pages(flamingo_model.TwoPictures(split, cache, interleave), number)
     for split, number in (("train", 4 * count), ("test", count))
 )
+print("root mean square of the states before each layer:", residual_rms(language_model))
 Markdown(tables.who_learns(yours, flamingo.vision))
 
 # %%
@@ -832,7 +835,8 @@ plots.show(
     drawn,
     f"Figure 17. Your Flamingo on {len(new.whole['ids'])} new pages, whose things were never seen "
     "on these backgrounds: how often the right noun is the likeliest word. Dashed: guessing among "
-    "twelve. What to see: with features of zeros or another page's pictures little is left.",
+    "the nouns that fit the article, 'a' or 'an'. What to see: with features of zeros or another "
+    "page's pictures no more than that guess is left.",
 )
 
 # %% [markdown]
@@ -859,7 +863,7 @@ plots.show(
 )
 
 # %% [markdown]
-# An opening says how much of an output is added. What depends on a gate is seen when it alone is closed:
+# An opening says by how much an output is multiplied. What depends on a gate is seen when it alone is closed:
 
 # %%
 closed = measures.closed_one_by_one(flamingo, size, count)
@@ -869,6 +873,7 @@ plots.show(
     "right noun, with one gate closed at a time. Dashed: guessing among all nouns. What to see: "
     "which gates naming depends on. Lesson 12 asks the same of learning new names.",
 )
+Markdown(measures.about_closed(closed))
 
 # %%
 quiz("flamingo.plain_text")
@@ -888,14 +893,15 @@ for name, loss in measures.text_losses(flamingo).items():
 plots.show(
     figures.maps(flamingo, scenes[:3], size),
     "Figure 20. Left: three pictures, pale in the maps. Middle: attention in the last block at the "
-    "last word of 'a picture of a', by way of the latents, over 4 x 4 patches, in %. Right: how "
-    "many nats the right noun's log-probability falls when this square is grey (negative: it "
-    "rises). What to see: whether attention lies where covering hurts.",
+    "last word of 'a picture of a', by way of the latents, over 4 x 4 patches, in %; the rest lies "
+    "on the class token and on the latents themselves. Right: how many nats the right noun's "
+    "log-probability falls when this square is grey (negative: it rises). What to see: whether "
+    "attention lies where covering hurts.",
     credit=world.ATTRIBUTION,
 )
 
 # %% [markdown]
-# Where the two maps disagree, believe the right one. The patches next to a thing, and even far from it, may hold its name: the encoder has mixed its patches in every layer before the last.
+# Where the maps disagree, neither is the whole truth. Patches beside a thing may hold its name, since the encoder has mixed its patches in each layer; so attention there is no error. And a grey square makes a picture unlike any in training. It may lower the score even where it covers nothing of the thing.
 #
 # ### Writing with a cache
 #
@@ -925,10 +931,15 @@ plots.show(
 )
 plots.show(
     flamingo_lab.show(
-        lab, flamingo_lab.SCORES, "right nouns (share)", chance=1 / 12, highest=1, form=".2f"
-    ),  # fmt: skip
+        lab,
+        flamingo_lab.SCORES,
+        "right nouns (share)",
+        chance=flamingo_model.CHANCE,
+        highest=1,
+        form=".2f",
+    ),
     "Figure 22. The same runs on new pages: share of right nouns after each picture. Dashed: "
-    "guessing among twelve. What to see: no run is better than the healthy one; one is as good.",
+    "guessing after the article. What to see: no run is better than the healthy one; one is as good.",
 )
 plots.show(
     flamingo_lab.show(
@@ -1000,7 +1011,7 @@ Markdown(tables.controls(found))
 # %% [markdown]
 # ## Discussion
 #
-# **Strengths.** Both frozen models keep their weights. At the start the whole *is* the language model, so training is stable. A prompt may hold any number of pictures and videos, and each costs the text only R keys. A word can look at its picture at every depth.
+# **Strengths.** Both frozen models keep their weights. At the start the whole *is* the language model, so training is stable. A prompt may hold any number of pictures and videos, and each costs the text only R keys. A word can attend to its picture at every depth.
 #
 # **Weaknesses.** Many new parameters: ten billion for the largest, where BLIP-2 trains 188 million. The blocks are made for one language model, and must be trained anew for another. R latents are made without knowing the question. Everything about places must survive the resampler. And the whole is far from open: neither code nor data nor weights were released.
 #
@@ -1032,7 +1043,7 @@ Markdown(tables.controls(found))
 #
 # Our language model has three layers, so there are three blocks, and "every fourth" can't be tried. Pictures have 4 x 4 patches, so maps are coarse. Clouds of points in the plane are far from ImageNet: they show that the mechanism works, not how well it scales. The training of section 9 has one seed, twelve things, and sentences of one form. Gates with ten times the learning rate and outputs of fitted size are ours; without them 100 steps are not enough.
 #
-# Three traps in public code. In one re-implementation the time embeddings belong to pictures, not to frames, so five pictures fail. In another, text before the first picture attended to all pictures evenly, by an additive mask. And where a text has more tags than pictures, rows of the mask are empty without anybody noticing; the package raises an error.
+# Three traps in public code. In one re-implementation the time embeddings belong to pictures, not to frames, so five pictures fail. In another, text before the first picture attended to all pictures evenly, by an additive mask. And where a text has more tags than pictures, the last rows of such a mask attend evenly to all pictures, too; our package raises an error.
 #
 # ## Reading
 #

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from teaching import flamingo_measures as measures
-from teaching.flamingo_model import BuiltFlamingo, Pages, right_nouns
+from teaching.flamingo_model import CHANCE, BuiltFlamingo, Pages, right_nouns
 from vlmcourse import evaluation, introspection, plots, world
 from vlmcourse.evaluation import eval_mode
 from vlmcourse.papers.flamingo import Flamingo
@@ -172,7 +172,7 @@ def noun_bars(model: BuiltFlamingo, pages: Pages):
     names = ("noun after picture 1", "noun after picture 2")
     groups = {shown_as: dict(zip(names, both)) for shown_as, both in found.items()}
     label = "right nouns (share)"
-    return plots.bars(groups, label, 1 / 12, sideways=True, highest=1, form=".2f"), found
+    return plots.bars(groups, label, CHANCE, sideways=True, highest=1, form=".2f"), found
 
 
 def closed_bars(found: Mapping[str, float], chance: float):
@@ -206,7 +206,7 @@ def maps(model: Flamingo, scenes: Sequence[world.Scene], size: int):
                 corner = c / side, r / side
                 style = {"facecolor": DARK, "alpha": 0.55 * strength, "linewidth": 0}
                 panel.add_patch(Rectangle(corner, 1 / side, 1 / side, **style))
-                text = f"{value:.0f}" if unit == 100 else f"{value:.1f}"
+                text = f"{value:.0f}" if unit == 100 else f"{round(float(value), 1) + 0.0:.1f}"
                 place = (c + 0.5) / side, (r + 0.5) / side
                 panel.text(*place, text, ha="center", va="center", fontsize=9)
             r, c = divmod(int(values.argmax()), side)

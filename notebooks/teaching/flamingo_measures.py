@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 
 import torch
@@ -170,6 +170,17 @@ def closed_one_by_one(model: Flamingo, size: int, count: int) -> dict[str, float
             label = f"layer {int(layer) + 1}, {part} closed"
             found[label] = caption_accuracy(model, size, count)["noun"]
     return found
+
+
+def about_closed(found: Mapping[str, float]) -> str:
+    """In words: which closed gate costs most, and how many cost hardly anything."""
+    (_, whole), *others = found.items()
+    name, lowest = min(others, key=lambda pair: pair[1])
+    small = sum(value > whole - 0.05 for _, value in others)
+    return (
+        f"The largest loss: with {name} the share falls from {whole:.2f} to {lowest:.2f}. For {small} of the "
+        f"{len(others)} gates closing costs less than 0.05."
+    )
 
 
 def text_losses(model: Flamingo, count: int = 32) -> dict[str, float]:

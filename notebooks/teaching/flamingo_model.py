@@ -46,6 +46,8 @@ BATCH = 16
 STEPS, TESTED = 100, 128
 """Of a training, and pages that it is tested on."""
 NOUNS = tuple(word for word in world.known_nouns()[::6] if word in set(nouns_of_split("test")))[:12]
+CHANCE = len({world.article(word).split()[0] for word in NOUNS}) / len(NOUNS)
+"""Share of right nouns for whoever guesses among those that fit the article, "a" or "an"."""
 GATE_LEARNING_RATE = 10.0
 """Learning rate of the gates, in units of that of all other parameters."""
 

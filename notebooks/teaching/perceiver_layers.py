@@ -219,7 +219,7 @@ EXERCISES = {
         reference=reference.cross_attend,
     ),
     "perceive": Exercise(
-        "Read, think, read again: the same weights from the second time on.",
+        "From the second cross-attend on, all repeats share their weights.",
         (
             rule(
                 "perceive",

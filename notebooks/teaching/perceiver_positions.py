@@ -170,7 +170,7 @@ EXERCISES = {
         reference=reference.attention_pairs,
     ),
     "fourier_features": Exercise(
-        "Slow waves say roughly where, fast ones exactly.",
+        "Low frequencies give the rough position, high ones the exact one.",
         (rule("fourier_features", fourier_inputs, fourier, FOURIER_MISTAKES),),
         reference=reference.fourier_features,
     ),
