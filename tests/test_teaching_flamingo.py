@@ -7,7 +7,13 @@ import torch
 from exercise_answers import each, message, solution, taught
 from torch import nn
 
-from teaching import flamingo_lab, flamingo_measures, flamingo_model, flamingo_tables
+from teaching import (
+    flamingo_figures,
+    flamingo_lab,
+    flamingo_measures,
+    flamingo_model,
+    flamingo_tables,
+)
 from teaching.flamingo import EXERCISES
 from teaching.flamingo_reference import PARTS
 from vlmcourse.training.scale import Scale
@@ -385,3 +391,16 @@ def test_at_the_start_only_gates_and_new_rows_get_gradients():
 @pytest.mark.parametrize("depth, every, number", [(24, 1, 24), (40, 4, 10), (80, 7, 12)])
 def test_the_rule_gives_the_paper_s_numbers_of_blocks(depth, every, number):
     assert len(flamingo_tables.positions(depth, every)) == number
+
+
+def test_a_strip_says_which_picture_each_word_attends_to():
+    ids = torch.tensor([[5, 9, 6, 9, 7]])
+    words = ["a", "<image>", "b", "<image>", "c"]
+    numbers = PARTS["image_mask"](ids, 9, 2, 3)[0].unflatten(-1, (2, 3)).any(-1)
+    drawn = flamingo_figures.index_strip(words, [0, 1, 1, 2, 2])
+    assert "a(0) <image>(1) b(1) <image>(2) c(2)" in drawn.description
+    same = flamingo_figures.two_masks(numbers, numbers, words)
+    assert "a: none; <image>: 1; b: 1" in same.description
+    assert "both differ: 0" in same.description
+    other = flamingo_figures.two_masks(~numbers, numbers, words)
+    assert "both differ: 10" in other.description

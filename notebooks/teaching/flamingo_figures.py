@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -13,7 +14,17 @@ from teaching.flamingo_model import CHANCE, BuiltFlamingo, Pages, right_nouns
 from vlmcourse import evaluation, introspection, plots, world
 from vlmcourse.evaluation import eval_mode
 from vlmcourse.papers.flamingo import Flamingo
-from vlmcourse.plots.style import DARK, PALE, course_style, describe, figure, hide_axes
+from vlmcourse.plots.style import (
+    COLOURS,
+    DARK,
+    PALE,
+    blank_figure,
+    course_style,
+    describe,
+    figure,
+    hide_axes,
+    text_colour,
+)
 from vlmcourse.training.fit import Step
 from vlmcourse.world import tokenizer
 
@@ -55,12 +66,41 @@ def opening_curve(model: BuiltFlamingo, batch: dict):
     ), found
 
 
+@course_style()
+def index_strip(words: Sequence[str], numbers: Sequence[int], columns: int = 14):
+    """A text with its phi: under the words the number of the picture they attend to (0: none), in that picture's colour."""
+    from matplotlib.patches import Rectangle
+
+    rows, columns = -(-len(words) // columns), min(columns, len(words))
+    drawn, axes = blank_figure(0.78 * columns, 0.62 * rows)
+    style = {"ha": "center", "va": "center", "fontsize": 9}
+    for index, word in enumerate(words):
+        row, column = divmod(index, columns)
+        weight = "bold" if word.startswith("<") else "normal"
+        axes.text(column + 0.5, -row - 0.2, word, fontweight=weight, **style)
+    # neighbours that attend to the same: one band
+    for (row, number), run in groupby(
+        range(len(words)), lambda index: (index // columns, numbers[index])
+    ):
+        places = [index % columns for index in run]
+        colour = COLOURS[(number - 1) % len(COLOURS)] if number else PALE
+        corner, size = (places[0] + 0.03, -row - 0.82), (len(places) - 0.06, 0.42)
+        axes.add_patch(Rectangle(corner, *size, facecolor=colour, linewidth=0))
+        label = f"picture {number}" if number else "no picture"
+        label = str(number) if len(places) < 3 else label
+        middle = (places[0] + places[-1] + 1) / 2
+        axes.text(middle, -row - 0.61, label, color=text_colour(colour), **style)
+    axes.set(xlim=(0, columns), ylim=(-rows, 0))
+    pairs = " ".join(f"{word}({number})" for word, number in zip(words, numbers))
+    return describe(drawn, f"Which picture each word attends to (0: none): {pairs}.")
+
+
 def page_strip(ids: Tensor, mask: Tensor, R: int):
     """The tokens of a page with the number of the picture they attend to, read from a mask (1, T, N * R)."""
     words = tokenizer.world_tokenizer().convert_ids_to_tokens(ids[0].tolist())
     open_to = mask[0].unflatten(-1, (-1, R)).any(-1)  # (T, N)
     numbers = torch.where(open_to.any(-1), open_to.long().argmax(-1) + 1, 0)
-    return plots.image_index_strip(words, numbers.tolist())
+    return index_strip(words, numbers.tolist())
 
 
 @course_style()

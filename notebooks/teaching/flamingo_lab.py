@@ -113,6 +113,11 @@ def show(found: dict[str, dict[str, float]], names: tuple[str, ...], label: str,
     return plots.bars(groups, label, **options)
 
 
+def show_scores(found: dict[str, dict[str, float]]):
+    """Bars of the right nouns of all runs, with the share of guessing after the article."""
+    return show(found, SCORES, "right nouns (share)", chance=small.CHANCE, highest=1, form=".2f")
+
+
 def relative(found: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
     """The runs' MOVES in units of the larger one of each run; both 0 where nothing moves."""
     largest = {id: max(values[name] for name in MOVES) or 1.0 for id, values in found.items()}

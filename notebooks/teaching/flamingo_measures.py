@@ -178,7 +178,7 @@ def about_closed(found: Mapping[str, float]) -> str:
     name, lowest = min(others, key=lambda pair: pair[1])
     small = sum(value > whole - 0.05 for _, value in others)
     return (
-        f"The largest loss: with {name} the share falls from {whole:.2f} to {lowest:.2f}. For {small} of the "
+        f"The largest loss: with *{name}* the share falls from {whole:.2f} to {lowest:.2f}. For {small} of the "
         f"{len(others)} gates closing costs less than 0.05."
     )
 

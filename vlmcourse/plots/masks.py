@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 
 import numpy as np
 from torch import Tensor
@@ -14,12 +13,10 @@ from vlmcourse.plots.style import (
     DARK,
     PALE,
     SEQUENTIAL,
-    blank_figure,
     course_style,
     describe,
     figure,
     outline,
-    text_colour,
 )
 
 Names = Sequence[str] | None
@@ -256,45 +253,3 @@ def attention_heads(probabilities: Tensor, queries: Names = None, keys: Names = 
         drawn,
         f"Attention probabilities of {heads} heads, strongest key of each query: {strongest}.",
     )
-
-
-@course_style()
-def image_index_strip(
-    words: Sequence[str], numbers: Sequence[int], so_far: bool = False, columns: int = 14
-):
-    """A text with its phi: under the words the number of the image they attend to (0: none), in that image's colour.
-
-    so_far: they attend to that image and all before it
-    """
-    from matplotlib.patches import Rectangle
-
-    rows, columns = -(-len(words) // columns), min(columns, len(words))
-    drawn, axes = blank_figure(0.78 * columns, 0.62 * rows)
-    for index, word in enumerate(words):
-        row, column = divmod(index, columns)
-        weight = "bold" if word.startswith("<") else "normal"
-        _centred(axes, column, -row - 0.72, word, fontsize=8.5, fontweight=weight)
-    # neighbours that attend to the same: one band
-    for (row, number), run in groupby(
-        range(len(words)), lambda index: (index // columns, numbers[index])
-    ):
-        places = [index % columns for index in run]
-        images = range(1, number + 1) if so_far and number else [number]
-        for part, image in enumerate(images):
-            colour = COLOURS[(image - 1) % len(COLOURS)] if image else PALE
-            corner = places[0] + 0.03, -row - 0.82 + 0.42 * part / len(images)
-            size = len(places) - 0.06, 0.42 / len(images)
-            axes.add_patch(Rectangle(corner, *size, facecolor=colour, linewidth=0))
-        label = f"picture {number}" if number else "no picture"
-        _centred(
-            axes,
-            (places[0] + places[-1]) / 2,
-            -row - 1.13,
-            str(number) if len(places) < 3 else label,
-            fontsize=8.5,
-            color="black" if so_far else text_colour(colour),
-        )
-    axes.set(xlim=(0, columns), ylim=(-rows, 0))
-    pairs = " ".join(f"{word}({number})" for word, number in zip(words, numbers))
-    before = ", with all before it" if so_far else ""
-    return describe(drawn, f"Which picture each word attends to{before} (0: none): {pairs}.")
