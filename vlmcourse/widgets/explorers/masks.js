@@ -104,17 +104,23 @@ export default {
     stage.append(note, html("p", { class: "small soft" }, "Point at a row to see which keys it attends to. A click, on any cell, changes what the key of its column (the word on top) holds: which outputs move?"), legend, beside);
 
     const restart = () => Object.assign(state, { changed: null, wrong: [], found: false, guessing: false, tried: 0, lie: null, again: false });
+    // In the middle of a game another mask or text hides a new lie.
     function renew() {
       const playing = state.lie && state.found === false;
       restart();
+      if (playing) {
+        try { lie(pattern(state.name, state.text, state.number).table); state.again = true; } catch { /* draw says what is wrong */ }
+      }
       draw();
-      if (playing && !problem) { hide(); state.again = true; draw(); }
+    }
+    function lie(table) {
+      const cells = table.flatMap((row, q) => row.map((may, k) => [q, k, may])), closed = cells.filter(([, , may]) => !may);
+      const among = closed.length ? closed : cells;
+      state.lie = among[Math.floor(Math.random() * among.length)].slice(0, 2);
     }
     function hide() {
       restart();
-      const cells = shown.table.flatMap((row, q) => row.map((may, k) => [q, k, may])), closed = cells.filter(([, , may]) => !may);
-      const among = closed.length ? closed : cells;
-      state.lie = among[Math.floor(Math.random() * among.length)].slice(0, 2);
+      lie(shown.table);
       draw();
     }
     function press(query, key) {
