@@ -2,12 +2,13 @@
 
     VLMCOURSE_PRECISION=float32 python -m benchmarks.replicate_llava [--scale smoke|laptop|gpu] [--seeds 3]
 
-Writes benchmarks/results/replicate_llava.json, after each run; rows that are measured already are kept. Six minutes of one
-core. Each row answers the same held-out questions of each kind, in its own words, with the right picture and with the
+Writes benchmarks/results/replicate_llava.json, after each run; rows that are measured already are kept. Ten minutes of
+one core. Each row answers the same held-out questions of each kind, in its own words, with the right picture and with the
 picture of another question; and questions without pictures, which only its language model can answer.
 
     LLaVA            both stages
     alignment only   after the first stage: no instruction tuning
+    tuning only      the second stage from the projector that the first one started from: no feature alignment
 """
 
 from __future__ import annotations
@@ -21,10 +22,18 @@ from vlmcourse.parts.language import LanguageModel
 from vlmcourse.recipes import llava
 from vlmcourse.recipes.language import language_report
 from vlmcourse.training.scale import Scale
+from vlmcourse.training.stages import seeded
 
 app = typer.Typer(add_completion=False)
-ROWS = {"LLaVA": "llava", "alignment only": "llava_alignment"}
+ROWS = {"LLaVA": "llava", "alignment only": "llava_alignment", "tuning only": "llava"}
 """Names of rows, and of their recipes."""
+
+
+def untrained_projector(size: Scale, seed: int) -> llava.Projector:
+    """What feature alignment starts from."""
+    clip, language = (recipes.get(name).train_or_load(size).model for name in ("clip", "language"))
+    with seeded(seed):
+        return llava.projector_near_words(llava.image_encoder(clip.vision).width, language.lm)
 
 
 @app.command(help=__doc__)
@@ -40,7 +49,8 @@ def main(scale: str = "laptop", seeds: int = 0, count: int = 64) -> None:
         for seed in range(seeds or size.seeds):
             if any(one["row"] == row and one["seed"] == seed for one in kept):
                 continue
-            model = recipes.get(recipe).train_or_load(size, seed).model
+            options = {"projector": untrained_projector(size, seed)} if row == "tuning only" else {}
+            model = recipes.get(recipe).train_or_load(size, seed, **options).model
             texts = language_report(LanguageModel(model.lm), count=count)
             kept.append(
                 {"row": row, "seed": seed, **llava.llava_report(model, size, count), "texts": texts}

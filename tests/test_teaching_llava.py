@@ -56,6 +56,9 @@ PROJECTOR = {
     "no activation": module(two, lambda self, x: self.layers[1](self.layers[0](x))),
     "is a ReLU": module(two, lambda self, x: self.layers[1](self.layers[0](x).relu())),
     "is tanh": module(two, lambda self, x: self.layers[1](self.layers[0](x).tanh())),
+    "approximation by tanh": module(
+        two, lambda self, x: self.layers[1](gelu(self.layers[0](x), approximate="tanh"))
+    ),
     "after the second layer, too": module(
         two, lambda self, x: gelu(self.layers[1](gelu(self.layers[0](x))))
     ),
@@ -89,7 +92,17 @@ def put(words, ids, image_id, pictures, change=lambda rows, own: rows):
     return torch.cat([*pieces, words[start:]])
 
 
+def put_again(words, ids, image_id, pictures, moved):
+    """Each picture alone, at the placeholder's place in the text as it was, or as it is but not moved far enough."""
+    for number, rows in enumerate(pictures):
+        place = int((ids == image_id).nonzero()[number]) + number * moved * len(rows)
+        words = torch.cat([words[:place], rows, words[place + 1 :]])
+    return words
+
+
 INSERT = {
+    "stands further behind": lambda *a: put_again(*a, 0),
+    "is longer and the second": lambda *a: put_again(*a, 1),
     "own row is still there": lambda *a: put(*a, lambda rows, own: torch.cat([own, rows])),
     "the pictures are exchanged": lambda w, i, t, p: put(w, i, t, p[::-1]),
     "gets the first picture": lambda w, i, t, p: put(w, i, t, [p[0], p[0]]),
@@ -163,6 +176,11 @@ MASK = {
         i > w.index("answer") + 1 and word != "<pad>" for i, word in enumerate(w)
     ],
     "shifted by one": lambda w: [*scored(w)[1:], False],
+    "only the ':' after 'answer'": lambda w: [
+        any(x == ":" and "." not in w[k + 1 : i] for k, x in enumerate(w[:i]))
+        for i in range(len(w))
+    ],
+    "that is a tensor": lambda w: torch.tensor(scored(w)),
     "nothing is scored": lambda w: [False] * len(w),
     "booleans": lambda w: [int(one) for one in scored(w)],
     "entries for": lambda w: scored(w)[:-1],
@@ -397,7 +415,7 @@ def test_the_built_system_is_scored_at_answers_only(built):
     )
     counts = batch["loss_mask"].sum(1)
     assert whole == pytest.approx(
-        float((counts * torch.stack([first, second])).sum() / counts.sum())
+        float((counts * torch.stack([first, second])).sum().detach() / counts.sum())
     )
     changed = batch["ids"].clone()
     changed[:, -1] = 5  # the last full stop of the longer dialogue is scored

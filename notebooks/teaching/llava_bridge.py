@@ -34,6 +34,17 @@ def inserted(words, ids, image_id, pictures, *, keep=None, change=None) -> Tenso
     return torch.cat([*pieces, words[start:]])
 
 
+def put_one_by_one(words, ids, image_id, pictures, places) -> Tensor:
+    """places: where each picture is put into the text as it is then."""
+    for place, patches in zip(places, pictures):
+        words = torch.cat([words[:place], patches, words[place + 1 :]])
+    return words
+
+
+def places_of(ids: Tensor, image_id: int) -> list[int]:
+    return (ids == image_id).nonzero().flatten().tolist()
+
+
 def inserting(**options) -> Callable:
     return lambda *args: inserted(*args, **options)
 
@@ -48,6 +59,13 @@ INSERT_MISTAKES = {
     ),
     "every placeholder gets the first picture.": lambda w, i, t, p: inserted(w, i, t, [p[0]] * 2),
     "every placeholder gets the last picture.": lambda w, i, t, p: inserted(w, i, t, [p[-1]] * 2),
+    "once the first picture is in, the text is longer and the second placeholder stands further behind.": (
+        lambda w, i, t, p: put_one_by_one(w, i, t, p, places_of(i, t)),
+        lambda w, i, t, p: put_one_by_one(w, i, t, p, places_of(i, t)[:1] * 2),
+        lambda w, i, t, p: put_one_by_one(
+            w, i, t, p, [n + k * len(p[0]) for k, n in enumerate(places_of(i, t))]
+        ),
+    ),
     "only the first picture is put in.": lambda w, i, t, p: inserted(w, i, t, p[:1]),
     "the words after the last picture are missing.": lambda w, i, t, p: torch.cat(
         [w[:2], p[0], w[3:6], p[1]]

@@ -196,6 +196,10 @@ MASK_MISTAKES = {
     "what follows 'question :' is scored instead of what follows 'answer :'.": (
         lambda w: _after_question(w)
     ),
+    "every ':' begins an answer for you: only the ':' after 'answer' does.": (
+        lambda w: _after_any_colon(w, True),
+        lambda w: _after_any_colon(w, False),
+    ),
     "nothing is scored.": lambda w: [False] * len(w),
     "a mask is booleans, True or False, not numbers.": lambda w: [
         int(one) for one in marking(*ANSWER)(w)
@@ -214,7 +218,17 @@ def _after_question(words: Sequence[str]) -> list[bool]:
     return mask
 
 
+def _after_any_colon(words: Sequence[str], with_stop: bool) -> list[bool]:
+    mask, inside = [], False
+    for word in words:
+        mask.append(inside and (with_stop or word != "."))
+        inside = word == ":" or (inside and word != ".")
+    return mask
+
+
 def explain_mask(got: object, wanted: list, words: Sequence[str]) -> str | None:
+    if isinstance(got, torch.Tensor):
+        return "that is a tensor: a list is wanted, .tolist() makes one."
     if isinstance(got, list) and len(got) != len(words):
         return f"the mask has {len(got)} entries for {len(words)} words: one for each word."
     return None

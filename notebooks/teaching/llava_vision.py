@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -158,6 +159,9 @@ PROJECTOR_MISTAKES = {
     ),
     "the activation is a ReLU; the formula has a GELU.": projecting(between=relu),
     "the activation is a SiLU; the formula has a GELU.": projecting(between=silu),
+    "the activation is GELU's approximation by tanh; the formula has GELU itself.": projecting(
+        between=partial(gelu, approximate="tanh")
+    ),
     "the activation is tanh; the formula has a GELU.": projecting(between=torch.tanh),
     "there is a GELU after the second layer, too: word embeddings may be negative.": projecting(
         end=gelu
