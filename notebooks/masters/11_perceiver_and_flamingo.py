@@ -74,7 +74,7 @@ plots.show(
 #
 # 1. **Pictures and videos are large, and of any size.** Text is a sequence of some hundred tokens. A video has thousands of features. The answer is the *resampler*: it makes R vectors of any picture or video (sections 2 to 4).
 # 2. **The language model must keep what it knows.** The answer: its layers stay frozen, and new *gated* layers between them start as if they were not there (sections 5 and 6).
-# 3. **One prompt can hold many pictures**, in between the text. The answer is a *mask*: each word attends to the last picture before it (sections 7 and 8). The training data are pages with pictures in them, and pairs (lesson 12).
+# 3. **One prompt can hold many pictures**, in between the text. The answer is a *mask*: each word attends to the last picture before it (sections 7 and 8). The training data are pages with pictures in them, and pictures with one text each (lesson 12).
 
 # %%
 plots.show(
@@ -92,7 +92,7 @@ plots.show(
 # - **cross-attend**: the latents are queries, the inputs are keys and values. R times M pairs.
 # - **self-attend**: the latents attend to each other. R times R pairs, whatever M is.
 #
-# The paper calls the number of latents N, and gives the cost of one cross-attend followed by L self-attends:
+# The paper calls the number of latents N (our R), and gives the cost of one cross-attend followed by L self-attends:
 #
 # $$\mathcal{O}(MN + LN^2) \qquad \text{in place of} \qquad \mathcal{O}(LM^2) \text{ for a Transformer of } L \text{ layers}$$
 #
@@ -164,7 +164,7 @@ plots.show(
 #
 # $$[\,\sin(\pi f_1 x), \dots, \sin(\pi f_b x),\ \cos(\pi f_1 x), \dots, \cos(\pi f_b x),\ x\,]$$
 #
-# $b$ is the number of **bands**, $\mu$ the **resolution**: the number of positions that must be told from each other along an axis. These numbers are put beside the input, not added to it.
+# $b$ is the number of **bands**, $\mu$ the **resolution**: the number of positions along an axis that must be distinguished. These numbers are put beside the input, not added to it.
 
 # %% [markdown]
 # ### Exercise 2 · Fourier features
@@ -393,7 +393,7 @@ plots.show(
 # Flamingo needs the reading half of this idea: R latents for each picture or video. Its **Perceiver Resampler** differs from the Perceiver in three points:
 #
 # - Keys and values come from the features **and the latents, joined**. One attention does the work of a cross-attend and a self-attend. (The lecture's slide says "Perceiver-I/O". But there are no output queries: the latents are the output.)
-# - Each frame of a video gets a learned **time embedding**, the same for all its features. A picture is a video of one frame. There are no embeddings for places in the picture: the encoder's features already depend on it.
+# - Each frame of a video gets a learned **time embedding**, the same for all its features. A picture is a video of one frame. There are no embeddings for positions in the picture. The paper saw no improvement from them; the encoder's features probably hold their positions already.
 # - No weights are shared between layers.
 #
 # The paper's pseudo-code, with $x_f$ for the features and $x$ for the latents:
@@ -469,7 +469,7 @@ print("frames in reverse order give other latents:", bool(moved))
 #
 # $$y' = y + \tanh(\alpha_{\text{xattn}})\ \mathrm{Attention}(y, z), \qquad y'' = y' + \tanh(\alpha_{\text{dense}})\ \mathrm{FFW}(y')$$
 #
-# $\tanh(0) = 0$, so at the start $y'' = y$ exactly: the model *is* the language model. The paper calls this block GATED XATTN-DENSE.
+# $\tanh(0) = 0$, so at the start $y'' = y$ exactly: the model *is* the language model. (Attention and FFW begin with a LayerNorm each, and the attention has a mask, which section 7 makes.) The paper calls this block GATED XATTN-DENSE.
 
 # %%
 plots.show(
@@ -573,6 +573,8 @@ Markdown(tables.design(flamingo))
 # %% [markdown]
 # The table's numbers are the paper's (its Tables 4 and 5), except for the column that counts by the rule of exercise 8. For all three sizes the rule gives the paper's number of blocks. The image encoder (NFNet-F6, 435M parameters) and the resampler have the same size in all three. The language model grows, and the blocks with it, since their width is its width. Fewer positions for blocks keep the cost in bounds: a block has about as many parameters as a layer.
 #
+# Public code differs in where the block of a group stands: Idefics puts it before the group's first layer, OpenFlamingo and our package before its last. With a block before every layer there is no difference.
+#
 # The next table shows what this costs in the paper: step times of the small ablation runs.
 
 # %%
@@ -638,7 +640,7 @@ plots.show(
 )
 
 # %% [markdown]
-# A mask declares. Does a block obey? We open the gates of an untrained Flamingo with your parts by hand. Then we measure how much each token's state behind the first block depends on each latent, by derivatives, as in lesson 01. No mask is read for that. (Two parts that you write in section 8 are the course's own here.)
+# A mask says who may attend to what. Does a block obey it? We open the gates of an untrained Flamingo with your parts by hand. Then we measure how much each token's state behind the first block depends on each latent, by derivatives, as in lesson 01. No mask is read for that. (Two parts that you write in section 8 are the course's own here.)
 
 # %%
 parts = {part.__name__: part for part in (resample, GatedBlock, run_layers, image_mask)} | {
@@ -775,7 +777,7 @@ embed_tokens = check("flamingo.embed_tokens", embed_tokens)
 #
 # where $y_t$ is token $t$ and $x_{\le t}$ are the pictures up to it. It is taken at the words of the sentences. Tags and `<EOC>` are given and not predicted. (The paper's model predicts `<EOC>`, and stops there when it writes.)
 #
-# Two things are not the paper's, since we have 100 steps where it has 500,000. The outputs of a block are multiplied by a fixed number: twice the root mean square of the states they are added to, which is printed below. These states grow from layer to layer, and what is added must be neither lost in them nor drown them. And the gates have ten times the learning rate of all other parameters.
+# Two things are not the paper's, since we have 100 steps where it has 500,000. The outputs of a block are multiplied by a fixed number: twice the root mean square of the states they are added to, which is printed below. These states grow from layer to layer, and so does what is added. And the gates have ten times the learning rate of all other parameters. Without these two changes this small world is learnt, too, somewhat later.
 
 # %%
 parts |= {"interleave": interleave, "embed_tokens": embed_tokens}
@@ -842,7 +844,7 @@ plots.show(
 )
 
 # %% [markdown]
-# The shipped Flamingo has the same parts, and learnt longer from far more varied pages (lesson 12). Your functions can take its weights. The next cell puts them in, and compares the logits with the package's. There blocks are *hooks* before the layers of any language model of transformers, and a token is computed with the latents of its own picture only.
+# The shipped Flamingo has the same parts, and learnt longer from far more varied pages (lesson 12). Your functions can take its weights. The next cell puts them in, and compares the logits with the package's. In the package *hooks* before the layers call the blocks, so any decoder of transformers can be used. And each token is computed with the latents of its own picture only.
 
 # %% tags=["nbval-check-output"]
 whole = measures.with_weights_of(flamingo, parts)
@@ -903,7 +905,7 @@ plots.show(
 )
 
 # %% [markdown]
-# Where the maps disagree, neither is the whole truth. Patches beside a thing may hold its name, since the encoder has mixed its patches in each layer; so attention there is no error. And a grey square makes a picture unlike any in training. It may lower the score even where it covers nothing of the thing.
+# Where the maps disagree, neither settles the question. Patches beside a thing may hold its name, since the encoder has mixed its patches in each layer; so attention there is no error. And a grey square makes a picture unlike any in training. It may lower the score even where it covers nothing of the thing.
 #
 # ### Writing with a cache
 #
@@ -1007,7 +1009,7 @@ Markdown(tables.controls(found))
 # %% [markdown]
 # ## Discussion
 #
-# **Strengths.** Both frozen models keep their weights. At the start the whole *is* the language model, so training is stable. A prompt may hold any number of pictures and videos, and each costs the text only R keys. A word can attend to its picture at every depth.
+# **Strengths.** Both frozen models keep their weights. At the start the whole *is* the language model; the paper reports more stable training and better results for that (for ours, see the table above). A prompt may hold any number of pictures and videos, and each costs the text only R keys. A word can attend to its picture at every depth.
 #
 # **Weaknesses.** Many new parameters: ten billion for the largest, where BLIP-2 trains 188 million. The blocks are made for one language model, and must be trained anew for another. R latents are made without knowing the question. Everything about places must survive the resampler. And the whole is far from open: neither code nor data nor weights were released.
 #
@@ -1024,7 +1026,7 @@ Markdown(tables.controls(found))
 # </details>
 #
 # <details><summary>Q: Why tanh, and why one number for a whole layer?</summary>
-# tanh is 0 at 0 with slope 1, and stays below 1. A sigmoid would be half open at the start. One number is the cheapest gate; its gradient is the agreement of the whole output with what the loss wants. A vector of gates, one for each channel, also works (Idefics can use it). LayerScale and zero-initialised output matrices have the same purpose.
+# tanh is 0 at 0 with slope 1, and stays below 1. A sigmoid would be half open at the start. One number is the cheapest gate; its gradient is the inner product of the layer's whole output with the gradient of the loss there. A vector of gates, one for each channel, also works (Idefics can use it). LayerScale and zero-initialised output matrices have the same purpose.
 # </details>
 #
 # <details><summary>Q: Q-Former or resampler?</summary>
@@ -1037,7 +1039,7 @@ Markdown(tables.controls(found))
 #
 # ## Limits
 #
-# Our language model has three layers, so there are three blocks, and "every fourth" can't be tried. Pictures have 4 x 4 patches, so maps are coarse. Clouds of points in the plane are far from ImageNet: they show that the mechanism works, not how well it scales. The training of section 9 has one seed, twelve things, and sentences of one form. Gates with ten times the learning rate and outputs of fitted size are ours; without them 100 steps are not enough.
+# Our language model has three layers, so there are three blocks, and "every fourth" can't be tried. Pictures have 4 x 4 patches, so maps are coarse. Clouds of points in the plane are far from ImageNet: they show that the mechanism works, not how well it scales. The training of section 9 has one seed, twelve things, and sentences of one form. Gates with ten times the learning rate and outputs of fitted size are ours; they speed training up.
 #
 # Three traps in public code. In one re-implementation the time embeddings belong to pictures, not to frames, so five pictures fail. In another, text before the first picture attended to all pictures evenly, by an additive mask. And where a text has more tags than pictures, the last rows of such a mask attend evenly to all pictures, too; our package raises an error.
 #
