@@ -108,11 +108,21 @@ COMPARED = {
 }
 
 
-def prepared(picture, size, mean, std, how=Image.Resampling.BICUBIC, crop=0.5, channels=(0, 1, 2)):
+def prepared(
+    picture,
+    size,
+    mean,
+    std,
+    how=Image.Resampling.BICUBIC,
+    crop=0.5,
+    channels=(0, 1, 2),
+    whole=lambda side: math.floor(side + 1e-6),
+    cut=math.floor,
+):
     """The right answer, with switches."""
     scale = size / min(picture.size)
-    wide, high = (math.floor(scale * side + 1e-6) for side in picture.size)
-    left, top = math.floor(crop * (wide - size)), math.floor(crop * (high - size))
+    wide, high = (whole(scale * side) for side in picture.size)
+    left, top = cut(crop * (wide - size)), cut(crop * (high - size))
     square = picture.resize((wide, high), how).crop((left, top, left + size, top + size))
     values = torch.tensor(np.array(square)).float()[..., list(channels)].permute(2, 0, 1)
     return (values / 255 - mean.view(3, 1, 1)) / std.view(3, 1, 1)
@@ -125,6 +135,8 @@ PREPARED = {
     ),
     "upper or left end": lambda *args: prepared(*args, crop=0),
     "lower or right end": lambda *args: prepared(*args, crop=1),
+    "rounds it down": lambda *args: prepared(*args, whole=round),
+    "divided the wrong way": lambda *args: prepared(*args, cut=math.ceil),
     "bilinearly": lambda *args: prepared(*args, how=Image.Resampling.BILINEAR),
     "nearest": lambda *args: prepared(*args, how=Image.Resampling.NEAREST),
     "Lanczos": lambda *args: prepared(*args, how=Image.Resampling.LANCZOS),

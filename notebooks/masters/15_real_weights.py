@@ -12,7 +12,7 @@
 # | | |
 # |---|---|
 # | Prerequisites | lesson 01 (attention), lesson 02 (CLIP, zero-shot classification), lesson 05 (tokens, language models); lessons 08, 10 and 14 for section 2's table |
-# | Time | about 150 minutes to work through (two sittings); Run All takes about 60 seconds on two free cores, and 30 more where SmolLM2 is installed |
+# | Time | about 150 minutes to work through (two sittings); Run All takes about 80 seconds on two free cores where SmolLM2 is installed, less where it is not |
 # | Papers | CLIP: Radford et al. 2021, [arXiv 2103.00020](https://arxiv.org/abs/2103.00020), Sec. 3.3. *Robust fine-tuning of zero-shot models* (WiSE-FT), Wortsman et al. 2021, [arXiv 2109.01903](https://arxiv.org/abs/2109.01903). *SmolLM2*, Ben Allal et al. 2025, [arXiv 2502.02737](https://arxiv.org/abs/2502.02737) |
 #
 # The other lessons built models and trained them on drawings of our own world. Other people trained such models on hundreds of millions of photographs, and published the weights. Lesson 14 named some of them. This lesson crosses from our world to theirs in two directions: published **weights** into our code, and real **photographs** into our model. It ends with the start of your own project.
@@ -292,7 +292,8 @@ preprocess = check("real_weights.preprocess", preprocess)
 plots.show(
     figures.ways_to_fit(real_photos.photo("rocket"), 2 * scale.image_size, preprocess),
     "Figure 4. A photograph of 400 x 267 pixels as a square: by your function, and with three "
-    "common mistakes. What to see: a squashed rocket, one cut off, and thin masts that break up.",
+    "common mistakes. What to see: a rocket that is too narrow, one that is not in the middle, and "
+    "ragged edges.",
     credit=real_photos.CREDIT,
 )
 
@@ -550,7 +551,7 @@ quiz("real_weights.overlap")
 # |---|---|---|---|
 # | training and test crops without a common pixel | ●●●○○ | ●●●●● | 12 |
 #
-# Write `split_tiles`. Cut the box across its *longer* side (a square box: into left and right) at `(start + end) // 2`. Crops of the first half, left or upper, are for training, those of the second for testing. In each half, corners stand on a grid: the first at the half's own corner, the next ones `step` pixels further in either direction, as long as the whole square lies in the half. A box (left, top, right, bottom) contains its left and top, but not its right and bottom.
+# Write `split_tiles`. Cut the box across its *longer* side (a square box: into left and right) at `(start + end) // 2`. Crops of the first half, left or upper, are for training, those of the second for testing. In each half, corners stand on a grid: the first at the half's own corner, the next ones `step` pixels further in either direction, as long as the whole square lies in the half. A box (left, top, right, bottom) contains its left and top, but not its right and bottom. An example: box (0, 0, 10, 4) with side 4 and step 1 gives training corners (0, 0) and (1, 0), and test corners (5, 0) and (6, 0).
 
 
 # %%
@@ -592,7 +593,7 @@ split_tiles = check("real_weights.split_tiles", split_tiles)
 plots.show(
     figures.regions_figure(split_tiles, training.SIDE, training.STEP),
     f"Figure 7. Six photographs and sixteen regions. Marks are centres of crops of {training.SIDE} "
-    "x 48 pixels: circles for training, triangles for testing. What to see: in each box the two "
+    f"x {training.SIDE} pixels: circles for training, triangles for testing. What to see: in each box the two "
     "kinds of marks keep a distance, since no square crosses the middle.",
     credit=real_photos.CREDIT,
 )
@@ -803,7 +804,7 @@ plots.show(
     figures.mixture(curve),
     "Figure 11. From the shipped CLIP (alpha = 0) to the model whose layers all learnt at one "
     "rate (alpha = 1): share of right photographs and of right drawings. What to see: whether "
-    "one point in the middle is good at both.",
+    "one point in the middle is good at both. Compare it with 'slower below' of Figure 10.",
 )
 
 # %% [markdown]
@@ -822,7 +823,7 @@ plots.show(
 # %% [markdown]
 # ## 6. What may we claim?
 #
-# The test crops are new, but their photographs are not. The last photograph of the table shows another flag and another woman. It was used nowhere yet.
+# The test crops are new, but their photographs are not. The last photograph in section 4's table, a portrait, shows another flag and another woman. It was used nowhere yet.
 
 # %%
 portrait = training.other_photograph(scale, {"preprocess": preprocess})
@@ -1006,7 +1007,7 @@ plots.show(
 )
 
 # %% [markdown]
-# The papers' "elsewhere" are other photographs of the *same* classes; ours is another task, drawings. So our model can forget far more. CLIP's paper adapted it by a linear classifier on frozen features, we train all weights. And a mixture at the middle loses photographs here, where WiSE-FT gains: our two models lie farther apart, since the shipped one has never seen a photograph.
+# The papers' "elsewhere" are other photographs of the *same* classes; ours is another task, drawings. So our model can forget far more. CLIP's paper adapted it by a linear classifier on frozen features, we train all weights. And a mixture at the middle loses photographs here, where WiSE-FT gains. A likely reason: the shipped model has never seen a photograph, so fine-tuning must move its weights much farther than the paper's.
 #
 # ## 7. Your project
 #
@@ -1083,7 +1084,7 @@ print({name: report[name] for name in ("scale", "seed", "steps", "learns")})
 #
 # ## Key ideas
 #
-# > - A model is its weights *and* its activation, pixels, tokens and format. Only the first raise errors.
+# > - A model is its weights *and* its activation, pixels, tokens and format. Only weights raise errors if they don't fit.
 # > - Compare outputs with the reference on random weights; find the first tensor that differs.
 # > - Cut the data before you draw from it. Count what is independent.
 # > - Fine-tuning forgets; slower lower layers and mixed weights keep old knowledge.

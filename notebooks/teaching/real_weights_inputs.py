@@ -57,6 +57,23 @@ def fitted(picture: Image.Image, size: int, how=BICUBIC, crop: str = "centre") -
     return picture.crop((left, top, left + size, top + size))
 
 
+def rounded(picture: Image.Image, size: int) -> Image.Image:
+    """The longer side rounded to the nearest whole number."""
+    width, height = picture.size
+    short = min(width, height)
+    picture = picture.resize((round(size * width / short), round(size * height / short)), BICUBIC)
+    return cropped_first(picture, size)
+
+
+def off_centre(picture: Image.Image, size: int) -> Image.Image:
+    """An odd margin is divided the other way round."""
+    width, height = picture.size
+    short = min(width, height)
+    picture = picture.resize((size * width // short, size * height // short), BICUBIC)
+    left, top = (picture.size[0] - size + 1) // 2, (picture.size[1] - size + 1) // 2
+    return picture.crop((left, top, left + size, top + size))
+
+
 def squashed(picture: Image.Image, size: int) -> Image.Image:
     return picture.resize((size, size), BICUBIC)
 
@@ -113,6 +130,12 @@ PICTURE_MISTAKES = {
     ),
     "the square is the lower or right end; wanted is the middle.": partial(
         prepared, fit=partial(fitted, crop="last")
+    ),
+    "the longer side is rounded to the nearest number; CLIP's processor rounds it down.": partial(
+        prepared, fit=rounded
+    ),
+    "an odd margin is divided the wrong way: the left or upper side has one pixel less.": partial(
+        prepared, fit=off_centre
     ),
     "the picture is resized bilinearly; wanted is bicubic.": partial(
         prepared, fit=partial(fitted, how=Image.Resampling.BILINEAR)
