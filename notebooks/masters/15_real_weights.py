@@ -593,8 +593,8 @@ split_tiles = check("real_weights.split_tiles", split_tiles)
 plots.show(
     figures.regions_figure(split_tiles, training.SIDE, training.STEP),
     f"Figure 7. Six photographs and sixteen regions. Marks are centres of crops of {training.SIDE} "
-    f"x {training.SIDE} pixels: circles for training, triangles for testing. What to see: in each box the two "
-    "kinds of marks keep a distance, since no square crosses the middle.",
+    f"x {training.SIDE} pixels: circles for training, triangles for testing. What to see: in each "
+    "box the two kinds of marks keep a distance, since no square crosses the middle.",
     credit=real_photos.CREDIT,
 )
 
