@@ -177,7 +177,7 @@ def setup(
     lm, tower  default: the tiny language model and CLIP's tower, frozen. Of one that is not frozen a copy is trained, too
     features   for several runs with the same tower: its cache
     data       {name: (data set, pages a step)}, or a mixture of them; default: page_datasets
-    parts      block, resampler of Flamingo; "model": another class in its place;  changes: of FlamingoConfig
+    parts      block, resampler of Flamingo; "model": another class than Flamingo;  changes: of FlamingoConfig
     """
     lm = freeze(stage("language").lm) if lm is None else deepcopy(lm)
     tower = freeze(FrozenTower(stage("clip").vision)) if tower is None else tower

@@ -144,7 +144,7 @@ class WebPages:
         """LTIP: a picture and a full description. Of a thing alone, half begin with its word, as the language model's texts do.
 
         With sentences alone, later blocks can learn to say the word after "a picture of a", and what stands at the tag needn't
-        be a thing: then the language model lends it few facts.
+        be a thing: then the language model knows few facts about it.
         """
         rng = self.rng("described", index)
         scene = self.single_thing(index) if rng.random() < 0.6 else self.several_things(index)

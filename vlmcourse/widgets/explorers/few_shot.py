@@ -109,9 +109,9 @@ def few_shot_builder(
 
     def shown(picture: Picture) -> dict:
         scene = portrait(*picture)
-        seen = f"{picture[0]} on {scene.background}, {quarter(scene.things[0])}"
+        label = f"{picture[0]} on {scene.background}, {quarter(scene.things[0])}"
         address = picture_address(world.render(scene, 96))
-        return {"word": picture[0], "number": picture[1], "seen": seen, "address": address}
+        return {"word": picture[0], "number": picture[1], "seen": label, "address": address}
 
     def both(examples: Sequence[Example], query: Picture, among: Sequence[str]) -> list:
         parts = prompt(examples, query)

@@ -52,14 +52,14 @@ def continuations(
     after = torch.tensor([convert.convert_tokens_to_ids(list(path)) for path in paths])
     ids = torch.cat([start.expand(len(paths), -1), after.long()], dim=1)
     log_probs = model(ids, **context)[:, -1].float().log_softmax(-1).sort(descending=True)
-    found = []
+    nodes = []
     for values, order, names in zip(*log_probs, named or [()] * len(paths)):
         words = convert.convert_ids_to_tokens(order.tolist())
         given = set(words[:count]) | set(names)
         is_given = torch.tensor([word in given for word in words])
         others = values[~is_given]
-        tail = [others[place] for place in tail_places(len(others))]
-        found.append(
+        tail = [others[rank] for rank in tail_places(len(others))]
+        nodes.append(
             {
                 "words": [word for word in words if word in given],
                 "probabilities": [
@@ -68,7 +68,7 @@ def continuations(
                 "tail": [round(-value.item(), 1) for value in tail],
             }
         )
-    return found
+    return nodes
 
 
 @torch.no_grad()
@@ -117,17 +117,17 @@ def tree(model, prompt: str, max_new_tokens: int = LENGTH, **context) -> dict[st
             paths[length] |= {tuple(row) for row in rows[:, :length].tolist()}
     for length in range(first, last - 1):
         begun = torch.tensor(sorted(paths[length]))
-        likeliest = _written(
+        longer = _written(
             model, begun, length + 1, lambda logits: logits.argmax(-1, keepdim=True), **context
         )
-        paths[length + 1] |= {tuple(row) for row in likeliest.tolist()}
+        paths[length + 1] |= {tuple(row) for row in longer.tolist()}
     convert, nodes = tokenizer.world_tokenizer(), {}
     for length in range(first, last):
         alike = sorted(paths[length])
         words = [convert.convert_ids_to_tokens(list(path[first:])) for path in alike]
         named = [
             convert.convert_ids_to_tokens(
-                [one[-1] for one in paths[length + 1] if one[:-1] == path]
+                [after[-1] for after in paths[length + 1] if after[:-1] == path]
             )
             for path in alike
         ]
