@@ -195,7 +195,7 @@ Markdown(published("blip-captioning").markdown())
 #
 # ## 2. CapFilt
 #
-# Our small web has pictures of one of twelve things on one of eight backgrounds. About half of the captions were exchanged with another picture's. We know which: the model doesn't.
+# Our small web has pictures of one of twelve things on one of eight backgrounds. About half of the captions were exchanged with another picture's. We know which; the model doesn't.
 
 # %%
 small = capfilt_run.small_web(scale)
@@ -344,10 +344,11 @@ bootstrap = check("capfilt.bootstrap", bootstrap)
 # </details>
 
 # %% [markdown]
-# Now your loop runs. Each model is a small BLIP with two text blocks of width 64, trained by lesson 08's three losses. Its image encoder is lesson 02's CLIP and stays fixed, so that the four trainings take 20 to 60 seconds on a free computer; on a busy one they take minutes. The curve shows the sum of the losses of all four, one after the other. Careful: that image encoder has seen clean captions of this world. The paper's starts from ImageNet and has seen none.
+# Now your loop runs. Each model is a small BLIP with two text blocks of width 64, trained by lesson 08's three losses. Its image encoder is lesson 02's CLIP and stays fixed, so that the four trainings take 20 to 60 seconds on a free computer; on a busy one they take minutes. The curve shows the sum of the losses, of all four trainings one after the other: first model, captioner, filter, new model. So it jumps where the next one begins, and the tuned models have fewer losses to add. Careful: that image encoder has seen clean captions of this world. The paper's starts from ImageNet and has seen none.
 
 # %%
-run = capfilt_run.Run(small, capfilt_run.STEPS[scale.name], on_step=LiveCurve())
+steps = capfilt_run.STEPS[scale.name]
+run = capfilt_run.Run(small, steps, on_step=capfilt_run.in_a_row(LiveCurve(), steps))
 new = bootstrap(*run.arguments(), capfilt_run.THRESHOLD)
 first = run.models[0][1]
 before, after = (capfilt_run.scores(each, small) for each in (first, new))
@@ -356,8 +357,9 @@ before, after = (capfilt_run.scores(each, small) for each in (first, new))
 plots.show(
     figures.what_was_made(run),
     "Figure 5. Synthetic captions of six web pictures by the captioner, sampled from the nucleus, "
-    "with the filter's probability of a match. Green and ✓: nothing false; red and ✗: something "
-    "is false. What to see: many are false, and some of the false ones have a high probability.",
+    "with the filter's probability of a match. Green and ✓: nothing false (a caption may name "
+    "the background alone); red and ✗: something is false. What to see: many are false, and the "
+    "probability of these is low. The table of section 3 counts all captions.",
     credit=world.ATTRIBUTION,
 )
 
@@ -609,7 +611,7 @@ plots.show(
     credit=world.ATTRIBUTION,
 )
 plots.show(
-    plots.probability_bars(shown.question_accuracy(answering, test_questions), "right answers"),
+    plots.probability_bars(shown.question_accuracy(answering, test_questions), "share right"),
     "Figure 12. Share of right answers, with the picture and with a blank one, beside guessing "
     "among the kind's answers. What to see: which answers come from the picture. Where both bars "
     "are alike, the model answers from the question alone.",
@@ -680,7 +682,9 @@ history = downstream.train(comparing, stated.table(), steps)
 test_statements = tasks.statements(model, "test", 16 if smoke else 160)
 plots.show(
     plots.probability_bars(
-        {"statements": shown.statement_accuracy(comparing, test_statements)}, "judged rightly"
+        {"statements": shown.statement_accuracy(comparing, test_statements)},
+        "share judged rightly",
+        chance=0.5,
     ),
     "Figure 13. Share of held-out statements judged rightly, beside two controls: the left picture "
     "shown twice, and blank pictures. What to see: whether both pictures are used.",

@@ -42,9 +42,9 @@ def at_work(model: BLIP, scale: Scale):
     """Three pictures of a web: the web's caption, one that BLIP writes, and both probabilities of a match."""
     pairs = web_pairs(scale, 60).pairs
     alone = [index for index in range(60) if len(pairs.scene(index).words) == 1]
-    noisy = [index for index in alone if pairs.noise.is_noisy(index, pairs.seed)]
-    right = [index for index in alone if index not in noisy]
-    numbers = [noisy[0], right[0], noisy[1]]
+    right = [index for index in alone if is_true(pairs.text(index), pairs.scene(index))]
+    false = [index for index in alone if index not in right]
+    numbers = [false[0], right[0], false[1]]
     pixel_values, web = (
         world.to_pixels(pairs.images(numbers)),
         [pairs.text(index) for index in numbers],

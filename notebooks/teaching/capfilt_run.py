@@ -6,8 +6,10 @@ isn't trained, so each picture is encoded once; the text side starts from random
 
 from __future__ import annotations
 
+import itertools
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -210,6 +212,18 @@ class Run:
             *(self.small.web, self.small.annotated, self.pretrain),
             *(self.tune_captioner, self.tune_filter, self.write, self.match_logits),
         )
+
+
+def in_a_row(on_step: Callable[[Step], None], steps: int) -> Callable[[Step], None]:
+    """on_step for all trainings of a run: their steps are counted on, as if they were one. steps: of one from scratch."""
+    total, begin, done = 2 * steps + 2 * max(2, steps // 3), time.perf_counter(), itertools.count(1)
+
+    def counted(step: Step) -> None:
+        number, seconds = next(done), time.perf_counter() - begin
+        left = seconds / number * (total - number)
+        on_step(replace(step, step=number, steps=total, seconds=seconds, seconds_left=left))
+
+    return counted
 
 
 def scores(model: BLIP, small: SmallWeb) -> dict[str, float]:
