@@ -179,6 +179,10 @@ GESTURES: dict[str, dict[str, Gesture]] = {
         "close all gates": press("Close all gates"),
         "drag a gate": drag("[data-gate='1'] circle", -40),
         "gate by arrow key": key("[role=application] >> nth=2", "ArrowRight"),
+        "a gate to its trained value": lambda explorer: (
+            press("Close all gates")(explorer),
+            key("[role=application] >> nth=2", "ArrowRight")(explorer),
+        ),
         "all gates by slider": write("all gates times", "15"),
         "click a picture": click("[data-picture='2']"),
         "play": press("▶ Play"),
@@ -229,6 +233,7 @@ GESTURES: dict[str, dict[str, Gesture]] = {
         "dot by arrow key": key("[role=application]", "ArrowRight"),
         "last dot by End": key("[role=application]", "End"),
         "press beside a dot": press_at("[data-dot='7']", 6, 6),
+        "click where nothing stands": press_at("[role=application] svg", 60, -100),
     },
 }
 """{module: {what is done: how}}, in this order."""

@@ -140,7 +140,10 @@ class TestGates:
         found = gates.settings(trained, torch.zeros(1, 2), grid, torch.tensor([0.0, 2.0]))
         one_by_one = [[-1, -0.25], [0, -0.25], [1, -0.25], [0.5, -1], [0.5, 0], [0.5, 1]]
         alone = [[-1, 0], [0, 0], [1, 0], [0, -1], [0, 0], [0, 1]]
-        assert found.tolist() == [[0, 0], [0, 0], [1, -0.5], *one_by_one, *alone]
+        assert found.tolist() == [
+            *([0, 0], [0, 0], [1, -0.5], *one_by_one, *alone),
+            *([0.5, 0], [0, -0.25]),
+        ]
 
     def test_what_is_saved_is_what_the_model_says_with_such_gates(self, flamingo, shown):
         model, pages = flamingo.model.model, explorer_flamingo.gate_pages(flamingo, SCALE, count=4)
@@ -155,7 +158,7 @@ class TestGates:
         saved = whole.reshape(-1, 2, gates.WORDS) / 255
         rows = {"closed": len(replay.steps), "one": len(replay.steps) + gates.FACTORS}
         written = np.frombuffer(base64.b64decode(data["written"]), "<u2").reshape(-1, 2)
-        assert len(saved) == len(written) == rows["one"] + 2 * count * len(grid)
+        assert len(saved) == len(written) == rows["one"] + count * (2 * len(grid) + 1)
         prompt = interleaved.chunked_prompts([(scenes[1], gates.TEXT)], SCALE.image_size)
         name = list(introspection.gate_values(model))[1]  # at the last value of the grid
         opened = {

@@ -410,7 +410,12 @@ def test_the_browser_finds_the_answer_about_each_scene(chromium, monkeypatch):
             )
             label = page.locator("[data-answer=yes] text").last.text_content()
             assert float(label) == pytest.approx(expected, abs=0.0051), pair
-            assert page.locator("[data-model=one]").inner_text().split() == ["one", "yes", label]
+            assert page.locator("[data-model=one]").inner_text().split() == [
+                "one",
+                "yes",
+                "✗",
+                label,
+            ]
 
 
 @pytest.mark.parametrize("threshold", ["0", "0.1", "0.5"])
@@ -437,8 +442,9 @@ def test_a_press_takes_the_line_or_the_caption_that_is_nearer(chromium):
         said = page.locator(".columns strong")
         gestures.press_at(f"[data-dot='{right}']", 4, -12)(root)
         assert (said.inner_text(), threshold.inner_text()) == (captions[right]["text"], "0.50")
-        gestures.press_at("[role=application] svg", 60, -100)(root)  # near neither
-        assert (said.inner_text(), threshold.inner_text()) == (captions[right]["text"], "0.50")
+        gestures.press_at("[role=application] svg", 64, -100)(root)  # near neither: the line comes
+        assert (said.inner_text(), threshold.inner_text()) == (captions[right]["text"], "0.60")
+        page.get_by_label("threshold", exact=True).fill("0.5")
         gestures.drag("[role=application] svg", 64)(root)
         assert threshold.inner_text() == "0.60"
         for key, caption in {"End": order[-1], "Home": order[0]}.items():

@@ -55,7 +55,7 @@ explorers.sampling_explorer(recipes.get("language").train_or_load(scale).model)
 # %% [markdown]
 # ## Gates
 #
-# How Flamingo's gates opened while it trained: drag the line, or press Play. The same trained model then speaks with its gates where they were at that step, or where you put them. Before you look: what will it say of a hammer with all gates closed? In which order do thing and background become right? Then close all gates and open one: which one alone suffices to name a thing (lesson 11)? Begin with the pizza, then try each picture near the dotted mark, where training put the gate. Last, "who learns": with all gates closed, which parameters get a gradient? With a kernel: any gates together, and any text.
+# How Flamingo's gates opened while it trained: drag the line, or press Play. The same trained model then speaks with its gates where they were at that step, or where you put them. Before you look: what will it say of a hammer with all gates closed? In which order do thing and background become right? Then close all gates and open one: which gate alone names the most of the five things (lesson 11)? Begin with the pizza; put each gate on its dotted mark, where training left it. What was tried is kept below the gates. Last, "who learns": with all gates closed, which parameters get a gradient? With a kernel: any gates together, and any text.
 
 # %%
 trained = recipes.get("flamingo").train_or_load(scale)
@@ -74,7 +74,7 @@ explorers.gate_explorer(
 # %% [markdown]
 # ## Few shots
 #
-# Drag pictures into a prompt and give them names that mean nothing elsewhere; the last picture is asked about. The small numbers say which picture each word attends to. The grey bars are the control: the same words without the examples' pictures. Before you look: what should they show if the names are learnt from the pictures? Then exchange the names. Does one example suffice? What does the model call a thing that has no name in the prompt, and does it say the same of another picture of it? With a kernel: more examples, other things, other names.
+# Drag pictures into a prompt and give them names that mean nothing elsewhere; the last picture is asked about. The small numbers say which picture each word attends to. The grey bars are the control: the same words without the examples' pictures. Before you look: what should they show if the names are learnt from the pictures? Then exchange the names. Does one example suffice? And what if both examples show the same thing under two names? What does the model call a thing that has no name in the prompt, and does it say the same of another picture of it? With a kernel: more examples, other things, other names.
 
 # %%
 explorers.few_shot_builder(explorer_flamingo.naming_function(flamingo, size))
@@ -116,7 +116,7 @@ explorers.threshold_explorer(*explorer_models.noisy_captions(blip, scale))
 # %% [markdown]
 # ## A scene of your own
 #
-# A cat and a car, at five places, on any background: drag them and compare what each model says first. Flamingo, BLIP-2, BLIP and Frozen go on with words; CLIP chooses among texts with commas between. Which model hardly sees the car? Which changes its first word when cat and car change places? Does the background matter? Put the cat in the middle and the car at bottom right: they overlap, and what do the models see now? With a kernel anything stands anywhere, at any size, and you ask what you like: which model names the larger thing first?
+# A cat and a car, at five places, on any background: drag them and compare what each model says first. Flamingo, BLIP-2, BLIP and Frozen go on with words; CLIP chooses among texts with commas between. Which models never say car first, wherever it stands, and which says it about as often as cat? Which changes its first word when cat and car change places? Does the background matter? Put the cat in the middle and the car at bottom right: they overlap, the car in front, and what do the models see now? With a kernel anything stands anywhere, at any size, and you ask what you like: which model names the larger thing first?
 
 # %%
 explorers.scene_maker(

@@ -16,7 +16,7 @@ from vlmcourse.parts.language import logits, new_cache, next_token_loss
 from vlmcourse.recipes.flamingo import DATASET_WEIGHTS, FeatureCache
 from vlmcourse.training.scale import Scale
 from vlmcourse.training.stages import TrainedStage
-from vlmcourse.widgets.explorers.gates import Ask, gates_set
+from vlmcourse.widgets.explorers.gates import CUT, Ask, gates_set
 from vlmcourse.world import interleaved, tokenizer
 from vlmcourse.world.interleaved import END_OF_CHUNK, IMAGE_TEXT
 from vlmcourse.world.pages import Part, page_text
@@ -56,7 +56,8 @@ def naming_function(
 def continuation_function(
     model: Flamingo, scenes: Sequence[world.Scene], size: int, most: int = 10
 ) -> Ask:
-    """(gates (B, G), numbers of scenes, text) -> the next word's probabilities (B, V), and what the model writes, greedily."""
+    """(gates (B, G), numbers of scenes, text) -> the next word's probabilities (B, V), and what the model writes, greedily;
+    CUT follows where it has not ended after `most` words and pieces of words."""
     with eval_mode(model):
         latents = model.vision_context(
             world.to_pixels([world.render(scene, size) for scene in scenes])
@@ -72,8 +73,11 @@ def continuation_function(
             probabilities = model(ids, **context)[:, -1].softmax(-1)
             cache = new_cache(model.lm)
             written = generate(model, ids, most, words, stop, cache, **context)
+        ended = (written == stop).any(-1).tolist()
         texts = tokenizer.decode(written.where(written != stop, tokenizer.PAD))
-        return probabilities, [sentence.strip() for sentence in texts]
+        return probabilities, [
+            text.strip() if end else f"{text.strip()}{CUT}" for text, end in zip(texts, ended)
+        ]
 
     return ask
 

@@ -1,6 +1,7 @@
 // Few shots: drag pictures into a prompt, name them, and see which picture each word attends to and what the pictures contribute.
 
 const IMAGE = "<image>", END_OF_CHUNK = "<EOC>";
+const SURE = 0.65; // below it a name is hardly preferred
 const COLOURS = ["var(--blue)", "var(--red)", "var(--green)", "var(--pink)"], ASKED = "var(--soft)";
 
 export default {
@@ -29,12 +30,12 @@ export default {
     }
 
     // [with, without] the pictures of the examples `shown`: the probability of each name; null where it isn't saved.
-    function looked(shown = used()) {
-      const all = [...shown, query()], short = saved[shown.length];
+    function looked(shown = used(), asked = query().picture) {
+      const all = [...shown, { picture: asked }], short = saved[shown.length];
       if (!short || all.some(({ picture }) => picture >= pictures.length) || among() !== names) return null;
       const name = (one) => names.indexOf(one.name), total = pictures.length;
-      const given = shown.reduce((sum, one) => 2 * (sum * total + one.picture) + name(one), 0) * total + query().picture;
-      const blind = shown.reduce((sum, one) => 2 * sum + name(one), 0) * total + query().picture;
+      const given = shown.reduce((sum, one) => 2 * (sum * total + one.picture) + name(one), 0) * total + asked;
+      const blind = shown.reduce((sum, one) => 2 * sum + name(one), 0) * total + asked;
       return [short.given[given], short.blind[blind]].map((byte) => ({ [names[0]]: byte / 255, [names[1]]: 1 - byte / 255 }));
     }
     let latest = 0;
@@ -101,7 +102,7 @@ export default {
     const image = (picture, size) => html("img", { src: tray[picture].address, width: size, height: size, alt: "", draggable: "false" });
 
     function card(place, index, size) {
-      const { picture, name } = place, last = index === count, colour = last ? ASKED : COLOURS[used().indexOf(place)];
+      const { picture, name } = place, last = index === count, colour = last ? ASKED : COLOURS[index];
       const lit = state.word === null || (picture !== null && (last ? used().length : used().indexOf(place)) + 1 === written()[state.word][1]);
       const what = picture === null ? "empty" : tray[picture].seen, title = last ? "asked" : `example ${index + 1}`;
       const here = state.target === index;
@@ -123,9 +124,18 @@ export default {
     function remarks(listed, said, grey) {
       const shown = used(), all = shown.map(({ name }) => name), thing = tray[query().picture].word, unused = listed.filter((name) => !all.includes(name)), found = [], strange = shown.every(({ picture }) => tray[picture].word !== thing);
       if (!shown.length) return found;
-      if (unused.length) found.push(`No example has the name ${unused.join(" or ")}${new Set(all).size > 1 || grey !== all[0] ? "." : `, and grey repeats the only one that occurs${strange ? "." : ": ask about another thing to see whether the picture counts."}`}`);
+      if (unused.length) found.push(`No example has the name ${unused.join(" or ")}${new Set(all).size > 1 || grey !== all[0] ? "." : state.found[1][grey] < SURE ? ", and grey is near chance." : `, and grey repeats the only one that occurs${strange ? "." : ": ask about another thing to see whether the picture counts."}`}`);
       if (strange) found.push(`No example shows the asked thing (${thing}), so nothing in the prompt says its name. Ask with another picture of it: is it ${said} again?`);
-      const other = new Set(all).size > 1 && looked(shown.map((one, index) => ({ ...one, name: all[(index + 1) % all.length] })))?.[1];
+      if (shown.length === 1 && all[0] === said && state.found[0][said] > 0.5 && names.includes(said)) {
+        const strangers = tray.map((one, picture) => ({ one, picture })).filter(({ one, picture }) => one.word !== tray[shown[0].picture].word && picture < pictures.length), called = strangers.filter(({ picture }) => looked(shown, picture)?.[0][said] > 0.5);
+        if (called.length) found.push(`Does it suffice? Of ${strangers.length} pictures of other things it calls ${called.length} ${said}, too.`);
+      }
+      const same = shown.length > 1 && new Set(shown.map(({ picture }) => tray[picture].word)).size === 1 && new Set(all).size > 1;
+      if (same) {
+        const turned = looked(shown.map((one, index) => ({ ...one, name: all[(index + 1) % all.length] })))?.[0], again = turned && names.reduce((one, next) => (turned[next] > turned[one] ? next : one));
+        found.push(`The examples contradict each other: ${tray[shown[0].picture].word} has two names.${again ? (again === said ? ` ${said} wins in both orders (${percent(state.found[0][said])}, exchanged ${percent(turned[again])}).` : ` With the names exchanged it says ${again}.`) : ""}`);
+      }
+      const other = !same && new Set(all).size > 1 && looked(shown.map((one, index) => ({ ...one, name: all[(index + 1) % all.length] })))?.[1];
       if (other && state.found) {
         const [before, after] = [state.found[1], other].map((row) => names.reduce((one, next) => (row[next] > row[one] ? next : one)));
         found.push(before === after ? `Grey prefers ${before}, and does so with the names exchanged, too (${percent(state.found[1][before])} and ${percent(other[before])}): the model's habit, whichever example bears which name.`
@@ -142,10 +152,10 @@ export default {
       shelf.replaceChildren(...tray.map(({ seen }, index) => html("button", { type: "button", "data-picture": index, "data-key": `picture-${index}`, "aria-label": seen, title: seen,
         ...grip(index), onclick: clicked(() => put(state.target, index)), style: "padding:2px;touch-action:none;cursor:grab" }, image(index, 48))));
       prompt.replaceChildren(...state.places.map((place, index) => card(place, index, size)));
-      ribbon.replaceChildren(...words.map(([word, phi], index) => html("span", { "data-word": index, "data-phi": phi, style: `display:inline-block;white-space:nowrap;cursor:pointer;padding:1px 4px;border-radius:4px;border-bottom:4px solid ${phi > used().length ? ASKED : COLOURS[phi - 1]};${index === at ? "background:var(--sky);" : ""}` },
+      ribbon.replaceChildren(...words.map(([word, phi], index) => html("span", { "data-word": index, "data-phi": phi, style: `display:inline-block;white-space:nowrap;cursor:pointer;padding:1px 4px;border-radius:4px;border-bottom:4px solid ${phi > used().length ? ASKED : COLOURS[state.places.indexOf(used()[phi - 1])]};${index === at ? "background:var(--sky);" : ""}` },
         word, html("sub", { class: "soft", style: "font-size:11px" }, phi))), html("span", { style: "padding:1px 4px" }, "…"));
       const reads = at === null ? "The small number (phi) counts the images so far, an <image> itself included. A word attends to the last of them only. Point at a word."
-        : `'${words[at][0]}': phi = ${words[at][1]}, so it attends to picture ${words[at][1]} and to no other.`;
+        : `'${words[at][0]}': phi = ${words[at][1]}, so by cross-attention it attends to picture ${words[at][1]} and to no other. What earlier words saw of earlier pictures reaches it by the language model's own self-attention.`;
       about.textContent = reads;
       const found = state.found, listed = Object.keys(found[0]), best = (row) => listed.reduce((one, other) => (row[other] > row[one] ? other : one)), a = best(found[0]);
       const difference = Math.max(...listed.map((name) => Math.abs(found[0][name] - found[1][name])));
@@ -155,7 +165,7 @@ export default {
       const told = listed.map((name) => `${name} ${percent(found[0][name])}, without the examples' pictures ${percent(found[1][name])}`).join("; ");
       result.style.width = beside() ? `${width() - promptWidth() - 28}px` : "100%";
       result.style.opacity = state.waiting ? 0.4 : 1;
-      result.replaceChildren(html("p", {}, "It answers: this is a ", html("strong", { style: "font-size:17px" }, a)), bars(Math.min(beside() ? width() - promptWidth() - 28 : width(), 460), rows, { label: `Probability of each name: ${told}`, chance: 1 / listed.length, room: 150 }),
+      result.replaceChildren(html("p", {}, "It answers: this is a ", ...(found[0][a] < SURE ? ["barely: ", a, ` ${percent(found[0][a])}`] : [html("strong", { style: "font-size:17px" }, a)])), bars(Math.min(beside() ? width() - promptWidth() - 28 : width(), 460), rows, { label: `Probability of each name: ${told}`, chance: 1 / listed.length, room: 150 }),
         html("p", { class: "small soft" }, "Probability of the next word among these names (0 to 1). Dashed: chance. Grey: the same words and the asked picture; the examples' pictures are taken out."), html("p", {}, verdict),
         ...remarks(listed, a, best(found[1])).map((one) => html("p", { class: "small" }, one)));
       message.textContent = state.message;

@@ -7,20 +7,22 @@ const signed = (value) => (value <= -0.005 ? `−${(-value).toFixed(2)}` : Math.
 export default {
   render({ model, el }) {
     const data = model.get("data"), ask = kernel(model);
-    const { pictures, nouns, names, trained, steps, gates, loss, blind, grid, factors, gradients, words, texts, written } = data;
+    const { pictures, nouns, backgrounds, names, trained, steps, gates, loss, blind, grid, factors, gradients, words, texts, written } = data;
     const { controls, stage, say, width, redraw } = frame(el, "gates", "Gate explorer");
     const unpacked = (text) => Uint8Array.from(atob(text), (one) => one.charCodeAt(0)), bytes = unpacked(data.probabilities), pairs = unpacked(written), firsts = unpacked(data.first), last = steps.length - 1, limit = grid.at(-1);
-    const rowOf = { step: 0, factor: steps.length, trained: steps.length + factors.length, closed: steps.length + factors.length + grid.length * names.length }, asTrained = factors.findIndex((one) => Math.abs(one - 1) < 1e-6);
+    const rowOf = { step: 0, factor: steps.length, trained: steps.length + factors.length, closed: steps.length + factors.length + grid.length * names.length, alone: steps.length + factors.length + 2 * grid.length * names.length }, asTrained = factors.findIndex((one) => Math.abs(one - 1) < 1e-6);
     // `saved`: the number of the opening whose answers are saved; `factor`: that of all gates' factor; null where there is none.
-    const state = { view: "says", picture: 0, gate: 0, step: last, factor: asTrained, values: [...trained], base: "trained", saved: last, what: "", opening: "all gates as trained", asked: null, text: data.text, message: "" };
+    const state = { view: "says", picture: 0, gate: 0, step: last, factor: asTrained, values: [...trained], base: "trained", saved: last, what: "", opening: "all gates as trained", asked: null, text: data.text, tried: {}, message: "" };
     const colour = (gate) => COLOURS[gate % COLOURS.length], dash = (gate) => DASHES[Math.floor(gate / COLOURS.length)];
 
     // What the model says: { words, probabilities, written }, and of what is saved `first`, the probability of the first word written.
     function said() {
       if (state.asked) return state.asked;
       const row = state.saved * pictures.length + state.picture, found = words[state.picture];
-      return { words: found, probabilities: found.map((_, index) => bytes[row * found.length + index] / 255), first: firsts[row] / 255, written: texts[pairs[2 * row] + 256 * pairs[2 * row + 1]] };
+      return { words: found, probabilities: found.map((_, index) => bytes[row * found.length + index] / 255), first: firsts[row] / 255, written: writtenAt(state.saved) };
     }
+    const writtenAt = (opening, at = 2 * (opening * pictures.length + state.picture)) => texts[pairs[at] + 256 * pairs[at + 1]];
+    const atStep = () => state.saved !== null && state.saved < rowOf.factor;
     let latest = 0;
     async function changed(changes) {
       Object.assign(state, { message: "" }, changes);
@@ -34,16 +36,18 @@ export default {
       } catch (error) { if (number === latest) state.message = error.message; }
       if (number === latest) draw();
     }
-    const toStep = (step) => changed({ step, factor: step === last ? asTrained : null, values: gates.map((line) => line[step]), saved: rowOf.step + step, base: "trained", what: `gates as they were at step ${steps[step]}` });
-    const toFactor = (index) => changed({ factor: index, values: trained.map((value) => clamp(value * factors[index], -0.999, 0.999)), saved: rowOf.factor + index, base: factors[index] ? "trained" : "closed",
-      what: factors[index] === 1 ? "gates as trained" : factors[index] ? `all gates times ${factors[index].toFixed(1)}` : "all gates closed: the language model alone" });
+    const toStep = (step) => changed({ step, factor: step === last ? asTrained : null, values: gates.map((line) => line[step]), saved: rowOf.step + step, base: "trained", what: step === last ? "gates as trained" : `gates as they were at step ${steps[step]}` });
+    const toFactor = (index) => index === asTrained ? toStep(last) : changed({ factor: index, values: trained.map((value) => clamp(value * factors[index], -0.999, 0.999)), saved: rowOf.factor + index, base: factors[index] ? "trained" : "closed",
+      what: factors[index] ? `all gates times ${factors[index].toFixed(1)}` : "all gates closed: the language model alone" });
     // One gate by hand: the others stay at their base where only one can differ, with a kernel wherever they are.
+    const stops = (gate) => [...grid, trained[gate]].sort((a, b) => a - b);
     function toValue(gate, wanted) {
-      const index = grid.reduce((best, value, at) => (Math.abs(value - wanted) < Math.abs(grid[best] - wanted) ? at : best), 0), base = state.base === "closed" ? trained.map(() => 0) : trained;
-      const others = state.values.every((value, at) => at === gate || Math.abs(value - base[at]) < 1e-4), values = (ask && !others ? state.values : base).map((value, at) => (at === gate ? grid[index] : value));
-      changed({ gate, factor: null, values, saved: ask && !others ? null : rowOf[state.base] + gate * grid.length + index,
-        what: ask && !others ? `${names[gate]} at ${signed(grid[index])}, set by hand` : `${names[gate]} at ${signed(grid[index])}, the others ${state.base === "closed" ? "closed" : "as trained"}` });
+      const value = stops(gate).reduce((best, one) => (Math.abs(one - wanted) < Math.abs(best - wanted) ? one : best)), index = grid.indexOf(value), closed = state.base === "closed", base = closed ? trained.map(() => 0) : trained;
+      const free = ask && !state.values.every((one, at) => at === gate || Math.abs(one - base[at]) < 1e-4), values = (free ? state.values : base).map((one, at) => (at === gate ? value : one));
+      const row = index >= 0 ? rowOf[state.base] + gate * grid.length + index : closed ? rowOf.alone + gate : rowOf.step + last;
+      changed({ gate, step: last, factor: null, values, saved: free ? null : row, what: `${names[gate]} at ${signed(value)}${index < 0 ? " (as trained)" : ""}, ${free ? "set by hand" : `the others ${closed ? "closed" : "as trained"}`}` });
     }
+    const toNext = (gate, way) => { const all = stops(gate), at = all.findIndex((one) => Math.abs(one - state.values[gate]) < 1e-6); toValue(gate, at < 0 ? state.values[gate] + way * (grid[1] - grid[0]) : all[clamp(at + way, 0, all.length - 1)]); };
 
     // Beside each other what is moved and what is said, where there is room.
     const SAID = 264, beside = () => width() >= 600, space = () => (beside() ? width() - SAID - 24 : width()) - 8;
@@ -51,12 +55,13 @@ export default {
     // Steps lie on a logarithmic axis, since most happens early.
     const left = 44, across = () => Math.min(space(), 620) - left - 12, x = (step) => left + (across() * Math.log(steps[step])) / Math.log(steps[last]);
     const nearest = (at) => steps.reduce((best, _, step) => (Math.abs(x(step) - at) < Math.abs(x(best) - at) ? step : best), 0);
+    const RIGHT = 32; // the room of two rows: where the thing is right, and where the background is
     function chart() {
       const high = 110, low = 76, top = Math.max(0.1, ...gates.flat().map(Math.abs)) * 1.1, y = (value) => 8 + (high * (top - value)) / (2 * top), most = Math.max(...loss, blind) * 1.05, down = (value) => high + 40 + low * (1 - value / most), unit = most > 3 ? 2 : 1;
       const path = (values, to) => values.map((value, step) => `${step ? "L" : "M"}${x(step).toFixed(1)} ${to(value).toFixed(1)}`).join("");
       const ticks = [1, 10, 100, 1000, 10000].filter((tick) => tick <= steps[last]), end = left + across();
-      return svg("svg", { width: end + 12, height: high + low + 78, "aria-hidden": "true", style: "cursor:ew-resize" },
-        svg("rect", { x: 0, y: 0, width: end + 12, height: high + low + 60, fill: "transparent" }),
+      return svg("svg", { width: end + 12, height: high + low + 78 + RIGHT, "aria-hidden": "true", style: "cursor:ew-resize" },
+        svg("rect", { x: 0, y: 0, width: end + 12, height: high + low + 60 + RIGHT, fill: "transparent" }),
         [top, 0, -top].map((value, index) => [svg("path", { d: `M${left} ${y(value)}H${end}`, stroke: "var(--line)", "stroke-width": index === 1 ? 1.5 : 0.5 }), svg("text", { class: "small soft", x: left - 6, y: y(value) + 4, "text-anchor": "end" }, signed(value))]),
         svg("text", { class: "small soft", x: left + 4, y: 18 }, "gates, tanh α (no unit)"),
         gates.map((line, gate) => svg("path", { d: path(line, y), fill: "none", stroke: colour(gate), "stroke-dasharray": dash(gate), "stroke-width": gate === state.gate ? 3.5 : 1.8 })),
@@ -64,9 +69,11 @@ export default {
         svg("path", { d: `M${left} ${down(0)}H${end}`, stroke: "var(--line)" }), svg("path", { d: path(loss, down), fill: "none", stroke: "var(--ink)", "stroke-width": 1.8 }),
         svg("path", { d: `M${left} ${down(blind)}H${end}`, stroke: "var(--soft)", "stroke-dasharray": "5 4" }), svg("text", { class: "small soft", x: end - 8, y: down(blind) - 4, "text-anchor": "end" }, `all gates closed: ${blind.toFixed(1)}`),
         svg("text", { class: "small soft", x: left + 4, y: high + 32 }, "training loss, nats a word"),
-        ticks.map((tick) => { const at = left + (across() * Math.log(tick)) / Math.log(steps[last]); return svg("text", { class: "small soft", x: at, y: down(0) + 16, "text-anchor": "middle" }, tick); }),
-        svg("text", { class: "small soft", x: left + across() / 2, y: down(0) + 32, "text-anchor": "middle" }, "training step, logarithmic"),
-        svg("path", { d: `M${x(state.step)} 4V${down(0)}`, stroke: "var(--orange)", "stroke-width": 3, opacity: state.saved !== null && state.saved < rowOf.factor ? 1 : 0.35 }), svg("path", { d: `M${x(state.step) - 8} ${down(0)}h16l-8 -11z`, fill: "var(--orange)" }));
+        ticks.map((tick) => { const at = left + (across() * Math.log(tick)) / Math.log(steps[last]); return svg("text", { class: "small soft", x: at, y: down(0) + 16 + RIGHT, "text-anchor": "middle" }, tick); }),
+        [["thing", nouns[state.picture]], ["on …", [backgrounds[state.picture]]]].map(([title, wanted], row) => [svg("text", { class: "small soft", x: left - 6, y: down(0) + 17 + 15 * row, "text-anchor": "end" }, title),
+          steps.map((_, step) => wanted.some((word) => writtenAt(step).split(/ question\b/)[0].split(" ").includes(word)) && svg("rect", { "data-right": title, x: x(step) - 3, y: down(0) + 8 + 15 * row, width: 6, height: 10, fill: row ? "var(--sky)" : "var(--green)", stroke: "var(--green)" }))]),
+        svg("text", { class: "small soft", x: left + across() / 2, y: down(0) + 32 + RIGHT, "text-anchor": "middle" }, "training step, logarithmic"),
+        svg("path", { d: `M${x(state.step)} 4V${down(0)}`, stroke: "var(--orange)", "stroke-width": 3, opacity: atStep() ? 1 : 0.35 }), svg("path", { d: `M${x(state.step) - 8} ${down(0)}h16l-8 -11z`, fill: "var(--orange)" }));
     }
 
     // The gates as tracks, of which each can be dragged.
@@ -85,9 +92,11 @@ export default {
     function says() {
       const found = said(), right = nouns[state.picture], first = found.written.split(" ")[0], own = first && !found.words.includes(first) && found.first !== undefined;
       const shown = found.words.map((word, index) => [word, found.probabilities[index]]).concat(own ? [[first, found.first]] : []), rest = Math.max(0, 1 - shown.reduce((sum, [, value]) => sum + value, 0));
-      const rows = [...shown.map(([word, value]) => ({ name: word, value, colour: right.includes(word) ? "var(--green)" : "var(--blue)", data: { "data-answer": word } })), { name: "all others", value: rest, colour: "var(--line)" }];
+      const rows = [...shown.map(([word, value]) => ({ name: word === first ? `→ ${word}` : word, value, colour: right.includes(word) ? "var(--green)" : "var(--blue)", data: { "data-answer": word } })), { name: "all others", value: rest, colour: "var(--line)" }];
       // It may go on after a sentence has ended: what follows is grey.
       const [sentence] = found.written.split(/ (?=question\b)/), after = found.written.slice(sentence.length);
+      const cut = found.written.endsWith("…"), open = state.values.map((value, gate) => (Math.abs(value) > 1e-6 ? gate : -1)).filter((gate) => gate >= 0);
+      if (open.length === 1 && state.text === data.text && first) { const tried = (state.tried[open[0]] ??= {}); tried[state.picture] = tried[state.picture] || right.includes(first); }
       const told = `${state.what}. Next word: ${rows.map((row) => `${row.name} ${percent(row.value)}`).join(", ")}. It writes: ${state.text} ${found.written || "(nothing)"}.`;
       plot.replaceChildren(chart());
       board.replaceChildren(tracks());
@@ -95,10 +104,12 @@ export default {
         svg("image", { href: address, width: 44, height: 44 }), svg("rect", { width: 44, height: 44, fill: "none", stroke: index === state.picture ? "var(--orange)" : "var(--line)", "stroke-width": index === state.picture ? 4 : 1 })))));
       answer.replaceChildren(html("div", { style: "display:flex;gap:12px;align-items:center" }, html("img", { src: pictures[state.picture], width: 100, height: 100, alt: right.join(" and ") }),
         html("p", {}, `${state.text} `, html("strong", { style: "font-size:17px", "data-written": true }, sentence || "…"), html("span", { class: "soft" }, after))),
-      html("div", { style: "min-height:180px;margin-top:6px" }, bars(beside() ? SAID : Math.min(width(), 400), rows, { label: told, room: 88 })),
-      html("p", { class: "small soft" }, `Probability of the next word (0 to 1). Green: the thing of the picture. All other weights are those of step ${steps[last]}, so gates of an early step can suit them badly, though the loss was falling then.`));
+      html("div", { style: "min-height:180px;margin-top:6px" }, bars(beside() ? SAID : Math.min(width(), 400), rows, { label: told, room: 96 })),
+      html("p", { class: "small soft" }, `Probability of the next word (0 to 1), in a fixed order. →: the word it writes. Green: the thing of the picture.${cut ? " …: writing was stopped here, within a word or not." : ""}`));
       setting.textContent = `Now: ${state.what}.`;
-      alone.textContent = `${ask ? "" : `Without a kernel one gate at a time: moving another one ${state.base === "closed" ? "closes this one" : "puts this one back as trained"}. `}The dotted mark is where training put a gate.`;
+      alone.replaceChildren(html("strong", {}, ask ? "" : `Others: ${state.base === "closed" ? "closed" : "as trained"}. `), `A gate moves by ${(grid[1] - grid[0]).toFixed(2)}, and stops at its dotted mark, where training put it.${ask ? "" : " One at a time: the one before goes back."}`);
+      const list = (gate, wanted) => pictures.map((_, index) => index).filter((index) => state.tried[gate][index] === wanted).map((index) => nouns[index].join(" and ")).join(", ");
+      tally.replaceChildren(...Object.keys(state.tried).map((gate) => html("div", { "data-tried": gate }, `${names[gate]} alone: `, list(gate, true) && html("span", { class: "good" }, `✓ ${list(gate, true)} `), list(gate, false) && html("span", { class: "soft" }, `✗ ${list(gate, false)}`))));
       plot.setAttribute("aria-label", `Gates and loss over training, at step ${steps[state.step]} of ${steps[last]}; left and right go through training. Loss ${loss[state.step].toFixed(2)}; with all gates closed ${blind.toFixed(2)}.`);
       board.setAttribute("aria-label", `Gates; up and down choose one, left and right move it. ${names.map((one, gate) => `${one} ${signed(state.values[gate])}`).join(", ")}. Chosen: ${names[state.gate]}.`);
       thumbs.setAttribute("aria-label", `Pictures; arrow keys choose. Chosen: ${right.join(" and ")}.`);
@@ -119,6 +130,8 @@ export default {
       for (const one of learns_) one.style.display = state.view === "learns" ? "" : "none";
       scrub.set(state.step);
       factor.set(state.factor ?? asTrained);
+      scrub.querySelector("input").style.opacity = atStep() ? 1 : 0.5;
+      factor.querySelector("input").style.opacity = state.factor === null ? 0.5 : 1;
       whole.style.gridTemplateColumns = beside() ? `minmax(0, 1fr) ${SAID}px` : "minmax(0, 1fr)";
       speech.style.gridArea = beside() ? "1 / 2 / span 3 / 3" : "";
       const told = state.view === "says" ? says() : learns();
@@ -139,7 +152,7 @@ export default {
       playing = setInterval(() => { if (step >= last || !stage.isConnected) return stop(); toStep((step += 1)); }, 350);
     });
     const byHand = (act) => (...given) => { stop(); act(...given); };
-    const scrub = slider("training step", { min: 0, max: last, value: last, show: (step) => `${steps[step]}` }, byHand(toStep));
+    const scrub = slider("training step", { min: 0, max: last, value: last, show: (step) => (atStep() ? `${steps[step]}` : "–") }, byHand(toStep));
     const all = html("span", { class: "control" }, button("Close all gates", byHand(() => toFactor(0))), button("As trained", byHand(() => toFactor(asTrained))));
     const factor = slider("all gates times", { min: 0, max: factors.length - 1, value: asTrained, show: (index) => (index === state.factor ? factors[index].toFixed(1) : "–") }, byHand(toFactor));
     // The opening of which gradients are saved, that the gates stand at.
@@ -149,8 +162,9 @@ export default {
     }
     const opening = choice("gates", Object.keys(gradients).map((one) => [one, one]), state.opening, (value) => { state.opening = value; draw(); });
     const typed = ask && field("text", data.text, (text) => changed({ text: text.trim() || data.text }), { size: 24 });
-    const alone = html("p", { class: "small", "aria-hidden": "true" });
-    const speech = html("div", { style: "min-width:0" }, setting, thumbs, answer), whole = html("div", { style: "display:grid;gap:8px 24px" }, plot, speech, html("div", { class: "controls", style: "margin:8px 0 0" }, all, factor), html("div", {}, alone, board));
+    const alone = html("p", { class: "small", "aria-hidden": "true" }), tally = html("div", { class: "small" });
+    const under = html("p", { class: "small" }, `The other weights are those of step ${steps[last]}: gates of an early step can suit them badly, and probabilities jump, though the loss was falling then. Marks under the loss: where it writes the right thing, the right background.`);
+    const speech = html("div", { style: "min-width:0" }, setting, thumbs, answer), whole = html("div", { style: "display:grid;gap:8px 24px" }, plot, speech, html("div", { class: "controls", style: "margin:8px 0 0" }, all, factor), html("div", {}, alone, board, tally), under);
     const hint = html("p", { class: "small soft" }, "Drag the orange line through training, or press Play. Then close all gates, and open one by hand.");
     const says_ = [player, scrub, hint, whole, ...(typed ? [typed] : [])], learns_ = [opening, norm];
     controls.append(buttons("", [["says", "what it says"], ["learns", "who learns"]], state.view, (view) => { stop(); Object.assign(state, { view, opening: opened() }); opening.querySelector("select").value = state.opening; draw(); }), player, scrub, opening, ...(typed ? [typed] : []));
@@ -160,11 +174,11 @@ export default {
     arrows(plot, byHand((dx, dy) => toStep(clamp(state.step + dx - dy, 0, last))));
     let held = null;
     dragging(board, byHand((at, y) => { held ??= clamp(Math.floor(y / ROW), 0, names.length - 1); toValue(held, (2 * limit * (at - name())) / track() - limit); }), () => { held = null; }, "pan-y");
-    arrows(board, byHand((dx, dy) => (dy ? changed({ gate: clamp(state.gate + dy, 0, names.length - 1) }) : toValue(state.gate, state.values[state.gate] + dx * (grid[1] - grid[0])))));
+    arrows(board, byHand((dx, dy) => (dy ? changed({ gate: clamp(state.gate + dy, 0, names.length - 1) }) : toNext(state.gate, dx))));
     const choose = (index) => changed({ picture: (index + pictures.length) % pictures.length });
     thumbs.addEventListener("click", (event) => { const hit = event.target.closest("[data-picture]"); if (hit) choose(+hit.dataset.picture); });
     arrows(thumbs, (dx, dy) => choose(state.picture + dx + dy));
-    state.what = `gates as they were at step ${steps[last]}`;
+    state.what = "gates as trained";
     redraw(draw);
   },
 };

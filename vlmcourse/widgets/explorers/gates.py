@@ -24,6 +24,8 @@ Ask = Callable[[Tensor, Sequence[int], str], tuple[Tensor, Sequence[str]]]
 WIDEST = 0.999
 """A gate that is open all the way would take an infinite parameter."""
 TEXT = "a picture of a"
+CUT = " …"
+"""Ends what a model would go on with."""
 WORDS, GRID, FACTORS = 6, 21, 21
 """Words shown of a distribution; values of one gate, and factors of all gates that are saved."""
 
@@ -119,10 +121,19 @@ def short_name(name: str) -> str:
 
 def settings(trained: Tensor, by_step: Tensor, grid: Tensor, factors: Tensor) -> Tensor:
     """The openings (K, G) whose answers are saved, in this order: those of the steps (S, G); the trained ones (G,) times each
-    factor; each gate alone at each value of the grid, while the others are as trained; and the same with the others at 0."""
+    factor; each gate alone at each value of the grid, while the others are as trained; the same with the others at 0; and each
+    gate alone where training put it."""
     alone = torch.eye(len(trained)).repeat_interleave(len(grid), 0)  # (G * V, G)
     values = grid.repeat(len(trained))[:, None] * alone
-    return torch.cat([by_step, factors[:, None] * trained, values + (1 - alone) * trained, values])
+    return torch.cat(
+        [
+            by_step,
+            factors[:, None] * trained,
+            values + (1 - alone) * trained,
+            values,
+            trained.diag(),
+        ]
+    )
 
 
 def saved_answers(ask: Ask, openings: Tensor, usual: int, count: int) -> dict:
@@ -138,7 +149,7 @@ def saved_answers(ask: Ask, openings: Tensor, usual: int, count: int) -> dict:
     rows = rows.reshape(len(openings), count, -1)
     best = rows[:usual].amax(0).topk(WORDS).indices  # (count, WORDS)
     shown = rows.gather(2, best.expand(len(openings), -1, -1))
-    begun = [sentence or "." for sentence in written]  # where nothing is written, it ends at once
+    begun = [sentence.removesuffix(CUT) or "." for sentence in written]  # nothing: it ends at once
     opening_words = tokenizer.encode(begun)[:, 1].reshape(len(openings), count, 1)
     whole, first = (
         (255 * values).round().to(torch.uint8) for values in (shown, rows.gather(2, opening_words))
@@ -214,6 +225,7 @@ def gate_explorer(
     data = {
         "pictures": [picture_address(world.render(scene, 96)) for scene in scenes],
         "nouns": [list(scene.words) for scene in scenes],
+        "backgrounds": [scene.background for scene in scenes],
         "names": [short_name(name) for name in values],
         "trained": [round(value, 4) for value in values.values()],
         "steps": list(replay.steps),

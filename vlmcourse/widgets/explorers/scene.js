@@ -100,9 +100,9 @@ export default {
         state.things.map((one, index) => svg("image", { "data-thing": index, href: drawn[one.word], x: (one.x - one.size / 2) * wide, y: (one.y - one.size / 2) * wide, width: one.size * wide, height: one.size * wide })),
         here && svg("rect", { x: (here.x - here.size / 2) * wide, y: (here.y - here.size / 2) * wide, width: here.size * wide, height: here.size * wide, fill: "none", stroke: "#1c1c1c", "stroke-dasharray": "5 4", "stroke-width": 1.5, "pointer-events": "none" }),
         here && ask && svg("circle", { "data-handle": true, cx: clamp((here.x + here.size / 2) * wide, 8, wide - 8), cy: clamp((here.y + here.size / 2) * wide, 8, wide - 8), r: 8, fill: "#D98A00", stroke: "#1c1c1c", style: "cursor:nwse-resize" })));
-      things.replaceChildren(...state.things.map((one, index) => html("button", { type: "button", "aria-pressed": String(index === state.chosen), "data-key": `thing-${index}`, onclick: () => { state.chosen = index; draw(); things.children[index]?.focus(); } }, one.word)));
-      swatches.replaceChildren(...colours.map((name) => html("button", { type: "button", title: name, "aria-label": `background ${name}`, "data-background": name, "aria-pressed": String(name === state.background),
-        onclick: () => { changed({ background: name }); [...swatches.children].find((one) => one.dataset.background === name)?.focus(); },
+      things.replaceChildren(html("span", {}, "move:"), ...state.things.map((one, index) => html("button", { type: "button", "aria-pressed": String(index === state.chosen), "data-key": `thing-${index}`, onclick: () => { state.chosen = index; draw(); things.querySelectorAll("button")[index]?.focus(); } }, one.word)));
+      swatches.replaceChildren(html("span", {}, "background:"), ...colours.map((name) => html("button", { type: "button", title: name, "aria-label": `background ${name}`, "data-background": name, "aria-pressed": String(name === state.background),
+        onclick: () => { changed({ background: name }); swatches.querySelector(`[data-background=${name}]`)?.focus(); },
         style: `width:30px;padding:0;background:rgb(${backgrounds[name].join()});${name === state.background ? "outline:3px solid var(--orange);outline-offset:1px" : ""}` })));
       const list = state.things.map((one) => `${one.word} ${where(one)}`).join(", ") || "nothing", scene = `${list}, on ${state.background}`;
       const answers = state.answers, told = answers.map(([word, value]) => `${word} ${percent(value)}`).join(", ");
@@ -112,12 +112,16 @@ export default {
       const least = answers.length ? answers.at(-1)[1] : 0, of = (word) => answers.find(([answer]) => answer.split(" ").includes(word));
       const rows = [...(choosing || !answers.length ? [] : [...new Set(shown)].map((word) => of(word) ?? [word, null])), ...answers.filter(([answer]) => choosing || !right(answer))];
       const earlier = Object.fromEntries(state.before[state.model] ?? []);
+      const seen = [...new Set(shown)].slice(0, 2);
       for (const one of chooser) {
         const found = one.dataset.model === state.model ? state.answers : saved(one.dataset.model)?.answers, [word, value] = found?.[0] ?? ["…", null], past = value === null ? word : state.before[one.dataset.model]?.[0]?.[0] ?? word;
         one.setAttribute("aria-pressed", String(one.dataset.model === state.model));
         one.style.borderLeft = `6px solid ${past === word ? "transparent" : "var(--orange)"}`;
-        one.replaceChildren(html("span", {}, one.dataset.model), html("span", {}, past === word ? "" : `${past} → `, html("strong", {}, word)), html("span", {}, value === null ? "" : percent(value)));
+        const named = value !== null && right(word), share = (thing) => found?.find(([answer]) => answer.split(" ").includes(thing))?.[1] ?? 0, title = seen.map((thing) => `${thing} ${percent(share(thing))}`).join(", ");
+        one.replaceChildren(html("span", {}, one.dataset.model, one.dataset.model === "CLIP" && html("small", { style: "display:block" }, "of its texts")), html("span", {}, past === word ? "" : `${past} → `, html("strong", {}, word), value !== null && !named && html("span", { role: "img", "aria-label": "not in the picture" }, " ✗")), html("span", {}, value === null ? "" : percent(value)),
+          svg("svg", { width: 52, height: 8 * seen.length, role: "img", "aria-label": title }, value !== null && seen.map((thing, row) => [svg("rect", { x: 0, y: 8 * row + 1, width: 52, height: 6, fill: "var(--pale)", stroke: "var(--line)", "stroke-width": 0.5 }), svg("rect", { "data-share": thing, x: 0, y: 8 * row + 1, width: 52 * share(thing), height: 6, fill: row ? "var(--orange)" : "var(--green)" })])));
       }
+      legend.replaceChildren("✗: not in the picture. Thin bars: ", ...seen.flatMap((thing, row) => [html("span", { style: `color:var(--${row ? "orange" : "green"})` }, "■ "), `${thing}${row < seen.length - 1 ? ", " : "."}`]), " Orange edge: changed.");
       result.replaceChildren(html("p", {}, `${state.model} ${choosing ? "chooses among" : "goes on"}: `, html("strong", {}, text()), choosing ? "" : " …"),
         bars(Math.min(width(), 340), rows.map(([name, value]) => ({ name, value: value ?? 0, mark: earlier[name], said: value === null ? `< ${percent(Math.max(least, 0.01))}` : percent(value), colour: right(name) ? "var(--green)" : "var(--blue)", data: { "data-answer": name } })), { label: `Answers of ${state.model}: ${told}`, room: answers.length ? 0 : 90 }),
         html("p", { class: "small soft" }, `${choosing ? "Probability of each text. They share 1: two texts that both fit compete. Green: it names a thing of the picture." : "Probability of the next word (0 to 1). Green: a thing of the picture."}${rows.some(([, value]) => value === null) ? ` < ${percent(Math.max(least, 0.01))}: not among its ${answers.length} likeliest.` : ""}${Object.keys(earlier).length ? " Tick: before the last change." : ""}`),
@@ -144,12 +148,13 @@ export default {
         changed({ chosen: state.things.length - 1 });
       } catch (error) { state.message = error.message; draw(); }
     }
-    const chooser = names.map((name) => html("button", { type: "button", "data-model": name, style: "display:grid;grid-template-columns:4.6rem 1fr 2.2rem;gap:6px;padding-left:5px;text-align:left;width:100%",
+    const chooser = names.map((name) => html("button", { type: "button", "data-model": name, style: "display:grid;grid-template-columns:4.6rem 1fr 2.2rem 52px;align-items:center;gap:6px;padding-left:5px;text-align:left;width:100%",
       onclick: () => { if (typed) typed.input.value = state.texts[name]; changed({ model: name }); } }));
-    const compared = html("div", { role: "group", "aria-label": "model, and what it says first", style: "display:grid;gap:4px;width:18rem;max-width:100%;align-content:start" }, html("strong", {}, "What each says first"), chooser);
+    const legend = html("p", { class: "small soft", style: "margin:0" });
+    const compared = html("div", { role: "group", "aria-label": "model, and what it says first", style: "display:grid;gap:4px;width:18rem;max-width:100%;align-content:start" }, html("strong", {}, "What each says first"), chooser, legend);
     if (typed) controls.append(typed);
     stage.append(html("p", { class: "small soft" }, ask ? "Drag a thing, or its orange corner to resize it. Arrow keys move what is chosen."
-      : "Drag the cat or the car to another dot (or click the dot), recolour the picture, choose a model for its bars. Orange: its first word changed. By keyboard: choose cat or car; in the picture arrow keys move it, and Home puts it into the middle."),
+      : `Drag the ${words.join(" or the ")}: it goes to the nearest dot; where the other one stands, they exchange. The ${words[1]} always lies in front. Choose a model for its bars. By keyboard in the picture: arrows, Home, Enter for the other thing.`),
     html("div", { class: "controls" }, things, ...(ask ? [noun, button("Add", add), taken, bigger] : []), swatches, button("Change places", exchange), button("Start again", () => changed({ things: begin(), chosen: 0, background: data.background }))),
     message, html("div", { class: "columns" }, canvas, html("div", { style: "display:grid;gap:10px;max-width:100%" }, compared, result)), ...(ask ? [html("datalist", { id: "scene-nouns" }, nouns.map((name) => html("option", { value: name })))] : []));
 
