@@ -179,7 +179,7 @@ GESTURES: dict[str, dict[str, Gesture]] = {
         "close all gates": press("Close all gates"),
         "drag a gate": drag("[data-gate='1'] circle", -40),
         "gate by arrow key": key("[role=application] >> nth=2", "ArrowRight"),
-        "a gate to its trained value": lambda explorer: (
+        "a closed gate by arrow key": lambda explorer: (
             press("Close all gates")(explorer),
             key("[role=application] >> nth=2", "ArrowRight")(explorer),
         ),
