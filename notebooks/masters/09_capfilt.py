@@ -344,7 +344,7 @@ bootstrap = check("capfilt.bootstrap", bootstrap)
 # </details>
 
 # %% [markdown]
-# Now your loop runs. Each model is a small BLIP with two text blocks of width 64, trained by lesson 08's three losses. Its image encoder is lesson 02's CLIP and stays fixed, so that the four trainings take 20 to 60 seconds on a free computer; on a busy one they take minutes. The curve shows the sum of the losses, of all four trainings one after the other: first model, captioner, filter, new model. So it jumps where the next one begins, and the tuned models have fewer losses to add. Careful: that image encoder has seen clean captions of this world. The paper's starts from ImageNet and has seen none.
+# Now your loop runs. Each model is a small BLIP with two text blocks of width 64, trained by lesson 08's three losses. Its image encoder is lesson 02's CLIP and stays fixed, so that the four trainings take 20 to 60 seconds on a free computer; on a busy one they take minutes. The curve shows the sum of the losses for the four trainings, one after the other: first model, captioner, filter, new model. It jumps where the next one begins. The captioner has one loss to add, the filter two, the others three. Careful: that image encoder has seen clean captions of this world. The paper's starts from ImageNet and has seen none.
 
 # %%
 steps = capfilt_run.STEPS[scale.name]
@@ -374,7 +374,7 @@ plots.show(
 )
 
 # %% [markdown]
-# One run on so few pictures can be luck: another seed gives other numbers. And two things changed: captions were removed, and captions were added. Our large runs separate them (`python -m benchmarks.replicate_blip`): the whole world, 3,840 web pictures with three captions in ten exchanged, 640 annotated pairs, three seeds, 600 steps for each training.
+# In the run printed here captions gain and search doesn't. One run on so few pictures can be luck: another seed gives other numbers. And two things changed: captions were removed, and captions were added. Our large runs separate them (`python -m benchmarks.replicate_blip`): the whole world, 3,840 web pictures with three captions in ten exchanged, 640 annotated pairs, three seeds, 600 steps for each training.
 
 # %%
 plots.show(
@@ -535,8 +535,9 @@ plots.show(
     diagrams.tasks(model),
     "Figure 10. BLIP's downstream models, as in the paper's Figure 5, with the shapes of our "
     "model: questions (VQA), statements about two pictures (NLVR2), dialogues (VisDial). What to "
-    "see: no block is new except the two linear layers of NLVR2. In our small trainings the image "
-    "encoder stays fixed; in the paper it is trained, too.",
+    "see: the blocks are BLIP's. New are only the two linear layers behind NLVR2's encoder, and "
+    "what section 5 adds to its blocks. In our small trainings the image encoder stays fixed; in "
+    "the paper it is trained, too.",
 )
 
 # %% [markdown]
