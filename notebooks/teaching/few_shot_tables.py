@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from torch import nn
+
 from teaching.few_shot_figures import share_bars, shots_curves
 from teaching.frozen_tables import few_shot, few_shot_runs, markdown, plain
 from vlmcourse import evaluation
 from vlmcourse.evaluation.directions import directions
 from vlmcourse.evaluation.published import published
+from vlmcourse.training.checkpoint import checksum
 
 SIZES = ("Flamingo-3B", "Flamingo-9B", "Flamingo (80B)")
 BENCHMARKS = {
@@ -232,18 +235,17 @@ def verdicts(numbers=ABLATIONS) -> dict[str, int]:
     return found
 
 
-def about_runs(report: Mapping) -> str:
-    """Which model our runs of Table 3 and of sizes are of, as far as the files say it."""
-    facts = evaluation.load_results("replicate_flamingo")
-    rows = facts["rows"]
-    old = "films" in facts["weights"]
-    seeds = {row["seed"] for row in rows}
-    whole = [row for row in rows if row["row"] == "Flamingo"]
-    head = (
-        "They were measured with a former version of the course's language model and training pages, and are being measured "
-        "again."
-        if old
-        else "They were measured with the course's present training pages."
+def about_runs(language_model: nn.Module, report: Mapping[int, float]) -> str:
+    """Which model our runs are of, as far as their files say it. report: right names of the model shown, by examples."""
+    old, new = (evaluation.load_results(f"replicate_{name}") for name in ("flamingo", "ablations"))
+    steps, nouns = old["rows"][0]["steps"], old["words"]
+    present = new["language model"] == checksum(language_model.state_dict())[:16]
+    changed = sorted({row["row"] for row in new["rows"]} - {"Flamingo"})
+    named = "the language model of this lesson" if present else "another language model"
+    former = (
+        ""
+        if "language model" in old
+        else " The file doesn't name its language model; each row says what is known of it."
     )
     lesson = [
         row
@@ -253,12 +255,11 @@ def about_runs(report: Mapping) -> str:
     same = lesson and all(
         abs(lesson[0]["shots"][str(n)] - value) < 0.1 for n, value in report.items()
     )
-    sizes = (
-        "The runs of three sizes and of fine-tuning are of the model shown here."
-        if same
-        else "The runs of three sizes and of fine-tuning are of another training than the model shown here."
+    return (
+        f"Two sets of runs. One, of {', '.join(changed)}, is in a world of 48 nouns and of {named}. The other has {nouns} nouns "
+        f"and {steps} steps a run.{former} The runs of three sizes and of fine-tuning are of "
+        f"{'the training' if same else 'another training than that'} of the model shown here."
     )
-    return f"Our runs of Table 3: {whole[0]['steps']} steps each, {len(seeds)} seeds, {facts['words']} nouns. {head} {sizes}"
 
 
 def about_table_1() -> str:
@@ -279,12 +280,14 @@ def about_table_1() -> str:
 
 
 def about_ablations() -> str:
-    """Where the unchanged model of our Table 3 stands on each of its five scores, and chance where the file has it."""
-    facts = evaluation.load_results("replicate_flamingo")
-    scores = [name for name in facts["rows"][0] if name in OURS]
+    """Where the unchanged models of our Table 3 stand on each score, and chance where a file has it."""
     said = []
-    for name in scores:
-        value = plain(evaluation.spread_over_seeds(facts["rows"], "Flamingo", name))
-        chance = facts["chance"].get(name)
-        said.append(f"{name} {value}" + (f" (chance {chance:.2f})" if chance else ""))
-    return f"The five scores of our unchanged model: {'; '.join(said)}."
+    for name, where in (("flamingo", "in few steps"), ("ablations", "in the world of 48 nouns")):
+        facts = evaluation.load_results(f"replicate_{name}")
+        values = []
+        for score in [score for score in facts["rows"][0] if score in OURS]:
+            value = plain(evaluation.spread_over_seeds(facts["rows"], "Flamingo", score))
+            chance = facts.get("chance", {}).get(score)
+            values.append(f"{score} {value}" + (f" (chance {chance:.2f})" if chance else ""))
+        said.append(f"The scores of our unchanged model {where}: {'; '.join(values)}.")
+    return " ".join(said)
