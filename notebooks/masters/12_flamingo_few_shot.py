@@ -12,7 +12,7 @@
 # | | |
 # |---|---|
 # | Prerequisites | lesson 05 (examples in a prompt, log-probabilities of answers), lesson 07 (Frozen, swapped examples), lesson 11 (Flamingo's resampler, gates and mask) |
-# | Time | about 130 minutes to work through (two sittings); Run All takes about 90 seconds on two free cores |
+# | Time | about 130 minutes to work through (two sittings); Run All takes about 70 seconds on two free cores |
 # | Papers | *Flamingo: a Visual Language Model for Few-Shot Learning*, Alayrac et al. 2022, [arXiv 2204.14198](https://arxiv.org/abs/2204.14198) |
 #
 # Lesson 11 built Flamingo: a resampler makes a few latents of each picture or film, gated blocks let each token attend to the last picture before it, and both large models stay frozen. This lesson asks what that model is for. Flamingo is told a **new task by examples in its prompt**, and no weight changes. The paper calls this *few-shot learning*; a **shot** is one example.
