@@ -317,6 +317,15 @@ def test_maps_that_point_at_the_thing_and_maps_that_know_nothing():
         and 0 < dull["its squares"] < 0.7
     )
     assert clever["weight on it"] > 0.9 and clever["brightest on it"] == 1
+    assert clever["word before"] == pytest.approx(clever["weight on it"])
+
+    def early(pixel_values, text):  # only the word before the noun finds the thing
+        maps = cleverly(pixel_values, text).maps.clone()
+        maps[:, :, 1:] = 1 / 16
+        return AttentionMaps(("[DEC]", text.split()[4]), maps[:, :, :2], "weights")
+
+    before = explorer_models.pointing_scores(early, scenes, 32)
+    assert before["word before"] > 0.9 and before["weight on it"] < 0.7
 
 
 def test_few_shot_prompts_name_their_pictures_and_lose_their_support():

@@ -145,6 +145,7 @@ def test_the_browser_decodes_as_the_course_does(chromium):
     tree = sampling.tree(model, "a cat", length)
     data = {
         "trees": {"a cat": sampling.packed(tree)},
+        "prompts": ["a cat"],
         "end": words[tokenizer.EOS],
         "vocabulary": len(words),
     }
@@ -170,8 +171,13 @@ def test_the_browser_decodes_as_the_course_does(chromium):
 def test_without_a_kernel_a_walk_takes_saved_words_and_comes_to_its_end(chromium):
     data = gestures.kept()["sampling"]["data"]
     tree = data["trees"]["a picture of a cat on"]
+
+    def named(path: str) -> list[str]:
+        return tree[path].split("\t")[0].split()[:9]
+
     with gestures.explorer_page(chromium, "sampling") as page:
         root, board = page.locator(".explorer"), page.locator(".tree")
+        page.get_by_label("prompt", exact=True).select_option("a picture of a cat on")
         gestures.press("nucleus")(root)
         for p, temperature in (("1", "3"), ("0.5", "3"), ("0.05", "1"), ("0.95", "1")):
             page.get_by_label("p", exact=True).fill(p)
@@ -186,15 +192,15 @@ def test_without_a_kernel_a_walk_takes_saved_words_and_comes_to_its_end(chromium
                 written = page.locator(".explorer strong").inner_text().split()
                 assert all(" ".join(written[:n]) in tree for n in range(min(len(written), 6)))
                 first.add(" ".join(written[:1]))
-            unlikely = first - set(tree[""]["words"].split()[:9])
+            unlikely = first - set(named(""))
             if (p, temperature) != ("0.5", "3"):
                 assert bool(unlikely) == (temperature == "3"), (p, temperature, first)
         gestures.press("by hand")(root)
         gestures.press("Start again")(root)
+        for first_word in named(""):
+            assert sum(f"{first_word} {word}" in tree for word in named(first_word)) >= 3
         board.locator("[data-path='white']").click()
-        unsaved = next(
-            word for word in tree["white"]["words"].split()[1:9] if f"white {word}" not in tree
-        )
+        unsaved = next(word for word in named("white") if f"white {word}" not in tree)
         board.locator(f"[data-path='white {unsaved}']").click()
         assert "is not saved on this page" in root.inner_text()
         assert page.locator(".explorer strong").inner_text() == "white"
@@ -211,7 +217,7 @@ def test_the_nucleus_has_as_many_words_as_the_model_s(chromium, p):
 
     words = sampling.vocabulary()
     tree = sampling.packed(sampling.tree(model, "a cat", 2))
-    data = {"trees": {"a cat": tree}, "end": words[tokenizer.EOS]}
+    data = {"trees": {"a cat": tree}, "prompts": ["a cat"], "end": words[tokenizer.EOS]}
     data |= {"vocabulary": len(words), "beams": 4, "length": 2}
     probabilities = logits.softmax(-1).sort(descending=True).values
     expected = int((probabilities.cumsum(0) - probabilities < p).sum())
@@ -481,7 +487,7 @@ def few_shots(monkeypatch):
         (
             "nats",
             [255, 51, 51, 51],
-            "covering row 1, column 1 costs most: 0.50 nats, so the word becomes e^0.5 = 1.6 times less likely.",
+            "covering row 1, column 1 costs most: 0.50 nats, so the word becomes e^0.50 ≈ 1.6 times less likely.",
         ),
     ],
 )

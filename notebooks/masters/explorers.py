@@ -47,7 +47,7 @@ explorers.clip_playground(clip, shown)
 # %% [markdown]
 # ## Sampling
 #
-# Each column holds the likeliest next words after the words that were taken. Walk the tree by hand, or let greedy, beam search or nucleus sampling walk it, one step at a time. What does a small `p` cut off, what does a high temperature let in, and do three beams share their beginning? The model is small and has read nothing but the course's captions, questions and made-up names (vem, pilk): after a full stop it begins another text, and whether there is a cat it cannot know.
+# Each column holds the likeliest next words after the words that were taken. Walk the tree by hand, or let greedy, beam search or nucleus sampling walk it, one step at a time. What does a small `p` cut off, what does a high temperature let in, and do three beams share their beginning? The model is small and has read nothing but the course's captions, questions and made-up names (vem, pilk): after a full stop it begins another text. It sees no picture, so it can't know whether there is a cat.
 
 # %%
 explorers.sampling_explorer(recipes.get("language").train_or_load(scale).model)
@@ -82,15 +82,21 @@ explorers.few_shot_builder(explorer_flamingo.naming_function(flamingo, size))
 # %% [markdown]
 # ## Attention over the image
 #
-# Point at a word (or query), and at a layer and head: the picture lights up where it looked. For Frozen, whose picture is two vectors by then, the map is a cause: how much the word's log-probability falls when a square is covered. Where does each model look for the noun? Does it look there when it has read the noun, or at the word before, when it is about to say it?
+# Point at a word (or query), and at a layer and head: the picture lights up where it looked. For Frozen, whose picture is two vectors by then, the map is a cause: how much the word's log-probability falls when a square is covered. Where does each model look for the noun? Does it look there when it has read the noun, or at the word before, when it is about to say it? In the last picture Flamingo misses the umbrella: where does it look instead?
 
 # %%
 attention = explorer_models.attention_functions(scale)
 order = ("BLIP-2", "Flamingo", "BLIP", "Frozen", "CLIP")
-explorers.attention_explorer({name: attention[name] for name in order}, images, captions)
+last, *others = range(8)  # Flamingo misses the umbrella: it comes last
+shown = [*others, last]
+explorers.attention_explorer(
+    {name: attention[name] for name in order},
+    images[shown],
+    [captions[index] for index in shown],
+)
 
 # %% [markdown]
-# Do the maps point at the thing? For the noun's map (mean over layers and heads; of BLIP-2, which has no noun, over all queries): "weight on it" is the share of what the map puts on patches that lies on the thing's squares, "brightest on it" the share of pictures whose brightest square is one of them, and "its squares" the share of squares that they are, which a map that knows nothing would reach in both.
+# Do the maps point at the thing? We take the mean over layers and heads, at the noun and at the word before it; for BLIP-2, which has no noun, the mean over all queries. "Weight on it" is the share of the map that lies on the thing's squares. "Brightest on it" is the share of pictures whose brightest square is one of them. "Its squares" is the share of squares that they are: what a map that knows nothing would reach.
 
 # %%
 points = {
@@ -102,7 +108,7 @@ points = {
 plots.show(plots.bars(points, "share (24 held-out pictures)", sideways=True))
 
 # %% [markdown]
-# At scale `laptop` the brightest square of BLIP-2, Flamingo and BLIP is nearly always on the thing, even where little more weight lies there than an equal share would give: attention that is trained through its words finds the thing, and a part of it is spread evenly. CLIP is below the share of knowing nothing: only its class token was trained to agree with texts, so a patch may have a smaller cosine with the word exactly where the thing is. And for Frozen a covered background costs about as much as a covered thing, because both change the two vectors into which the whole picture went.
+# At scale `laptop` the brightest square of BLIP-2, Flamingo and BLIP is nearly always on the thing, even where little more weight lies there than an equal share would give: attention that is trained through its words finds the thing, and a part of it is spread evenly. BLIP looks at the thing before it says the noun: at the article three quarters of its weight lie there, and after the noun hardly more than an equal share. Flamingo has more at the noun. CLIP's weight is below the share of knowing nothing at the noun, though its brightest square does better: only its class token was trained to agree with texts, so a patch may have a smaller cosine with the word exactly where the thing is. And for Frozen a covered background costs about as much as a covered thing, because both change the two vectors into which the whole picture went.
 
 # %% [markdown]
 # ## CapFilt's threshold

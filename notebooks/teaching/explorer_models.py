@@ -243,9 +243,10 @@ def pointing_scores(
 ) -> dict[str, float]:
     """Do maps point at the thing? Of scenes of one thing, the mean over layers and heads at its noun (of queries: over all).
 
-    weight on it     share of the map on squares of which the thing's box covers a quarter or more
-    brightest on it  share of scenes whose brightest square is one of these
-    its squares      share of squares that these are: what a map that knows nothing would have
+    weight on it        share of the map on squares of which the thing's box covers a quarter or more
+    word before         the same for the map of the word before the noun
+    brightest on it     share of scenes whose brightest square is one of these
+    its squares         share of squares that these are: what a map that knows nothing would have
     """
     scores = []
     for scene in scenes:
@@ -253,13 +254,17 @@ def pointing_scores(
         noun = scene.words[0]
         found = maps_of(pixel_values, f"a picture of {world.article(noun)} on {scene.background}")
         maps = found.maps.float().mean((0, 1)).clamp(min=0)  # (rows, P)
-        values = maps[found.rows.index(noun)] if noun in found.rows else maps.mean(0)
+        at = found.rows.index(noun) if noun in found.rows else None
+        values, before = (maps.mean(0),) * 2 if at is None else (maps[at], maps[at - 1])
         side = round(len(values) ** 0.5)
         x1, y1, x2, y2 = scene.things[0].box
         its = (_covered(y1, y2, side)[:, None] * _covered(x1, x2, side) >= 0.25).flatten()
-        weight = (values[its].sum() / values.sum().clamp(min=1e-9)).item()
-        scores.append([weight, float(its[values.argmax()]), its.float().mean().item()])
-    names = ("weight on it", "brightest on it", "its squares")
+        weight, weight_before = (
+            (one[its].sum() / one.sum().clamp(min=1e-9)).item() for one in (values, before)
+        )
+        brightest = float(its[values.argmax()])
+        scores.append([weight, weight_before, brightest, its.float().mean().item()])
+    names = ("weight on it", "word before", "brightest on it", "its squares")
     return dict(zip(names, torch.tensor(scores).mean(0).tolist()))
 
 

@@ -34,9 +34,8 @@ export default {
     // The value of full light: a map's largest, but at least 1.5 times an equal share, so that a flat map isn't bright anywhere.
     const brightest = (values) => Math.max(...values, (1.5 * values.reduce((sum, one) => sum + one, 0)) / values.length, 1e-9);
     const nothing = (total) => total < 0.005;
-    function small(now, row, layer, head, size, most) {
-      const values = weights(now, row, layer, head), side = Math.round(Math.sqrt(now.patches)), cell = size / side;
-      const seen = { ...state, ...state.pointed }, chosen = seen.layer === layer && seen.head === head;
+    function small(values, size, most, chosen = false) {
+      const side = Math.round(Math.sqrt(values.length)), cell = size / side;
       return svg("g", {}, svg("rect", { width: size, height: size, fill: "var(--pale)" }),
         values.map((value, index) => svg("rect", { x: (index % side) * cell, y: Math.floor(index / side) * cell, width: cell + 0.2, height: cell + 0.2, fill: "var(--blue)", opacity: value / most })),
         svg("rect", { x: -1, y: -1, width: size + 2, height: size + 2, fill: "none", stroke: chosen ? "var(--orange)" : "var(--line)", "stroke-width": chosen ? 3 : 1 }));
@@ -48,15 +47,18 @@ export default {
       const { row, layer, head } = { ...state, ...state.pointed };
       const values = weights(now, row, layer, head), side = Math.round(Math.sqrt(now.patches)), size = Math.min(width() - 8, 260), cell = size / side;
       const most = Math.max(...values), full = brightest(values), bright = values.indexOf(most), total = values.reduce((sum, one) => sum + one, 0), flat = most < full;
+      const contrast = clamp(((most * now.patches) / total - 1) / 2, 0, 1) || 0; // whole from three times an equal share on
       const place = (index) => `row ${1 + Math.floor(index / side)}, column ${1 + (index % side)}`;
       const where = [now.layers > 1 && (layer === null ? ", mean of layers" : `, layer ${layer + 1}`), now.heads > 1 && (head === null ? ", mean of heads" : `, head ${head + 1}`)].filter(Boolean).join("");
       picture.replaceChildren(svg("svg", { width: size, height: size, "aria-hidden": "true" },
         svg("image", { href: pictures[state.picture], width: size, height: size, preserveAspectRatio: "none" }),
-        values.map((value, index) => svg("rect", { "data-patch": index, class: "smooth", x: (index % side) * cell, y: Math.floor(index / side) * cell, width: cell + 0.3, height: cell + 0.3, fill: "#05080c", opacity: nothing(total) ? 0.2 : 0.74 * (1 - value / full) })),
+        values.map((value, index) => svg("rect", { "data-patch": index, class: "smooth", x: (index % side) * cell, y: Math.floor(index / side) * cell, width: cell + 0.3, height: cell + 0.3, fill: "#05080c", opacity: nothing(total) ? 0.2 : contrast * 0.74 * (1 - value / full) + (1 - contrast) * 0.3 })),
         [state.patch, flat || nothing(total) ? null : bright].map((index, mark) => index !== null && svg("rect", { x: (index % side) * cell + 1, y: Math.floor(index / side) * cell + 1, width: cell - 2, height: cell - 2, fill: "none", stroke: mark ? "#F0B030" : "#ffffff", "stroke-width": 3, "pointer-events": "none" }))));
-      const short = (value) => (now.unit ? value.toFixed(1) : `${Math.round(100 * value)} %`), of = state.patch === null ? null : now.rows.map((_, other) => weights(now, other, layer, head)[state.patch]), top = of && Math.max(...of, 1e-9);
-      words.replaceChildren(...now.rows.map((word, index) => html("span", { "data-row": index, class: "word", style: `cursor:pointer;display:inline-block;position:relative;white-space:nowrap;line-height:1.5;padding:2px 7px;margin-bottom:12px;border-radius:6px;border:2px solid ${index === state.row ? "var(--orange)" : "transparent"};${index === row && row !== state.row ? "outline:2px dashed var(--orange);" : ""}${of ? `background:linear-gradient(to top, color-mix(in srgb, var(--blue) 45%, transparent) ${(100 * of[index]) / top}%, transparent 0) no-repeat border-box` : ""}` }, word,
-        of && html("span", { class: "small soft", style: "position:absolute;left:0;right:0;top:100%;text-align:center;line-height:1.2" }, short(of[index])))));
+      const short = (value) => (now.unit ? value.toFixed(1) : `${Math.round(100 * value)} %`), queries = now.rows[0].startsWith("query");
+      const maps = now.rows.map((_, other) => weights(now, other, layer, head)), largest = Math.max(...maps.flat(), 1e-9);
+      const of = state.patch === null ? null : maps.map((map) => map[state.patch]), top = of && Math.max(...of, 1e-9);
+      words.replaceChildren(...now.rows.map((word, index) => html("span", { "data-row": index, class: "word", style: `cursor:pointer;display:inline-block;position:relative;white-space:nowrap;line-height:1.5;padding:2px 7px;margin-bottom:20px;vertical-align:top;border-radius:6px;border:2px solid ${index === state.row ? "var(--orange)" : "transparent"};${index === row && row !== state.row ? "outline:2px dashed var(--orange);" : ""}${of ? `background:linear-gradient(to top, color-mix(in srgb, var(--blue) 45%, transparent) ${(100 * of[index]) / largest}%, transparent 0) no-repeat border-box` : ""}` }, word, queries && svg("svg", { width: 44, height: 44, style: "margin:0 auto 3px" }, small(maps[index], 44, largest)),
+        of && html("span", { class: "soft", style: "position:absolute;left:0;right:0;top:calc(100% + 2px);text-align:center;line-height:1.2;font-size:13px" }, short(of[index])))));
       const many = now.layers * now.heads > 1, tiny = clamp((Math.min(width(), 360) - 70) / (now.heads + 1) - 6, 16, 40);
       heads.style.display = many ? "" : "none";
       const [lines, columns] = [now.layers, now.heads].map((count) => [...Array(count > 1 ? count + 1 : 1).keys()]); // with the mean
@@ -66,17 +68,18 @@ export default {
         columns.map((column) => svg("text", { class: "small soft", x: 62 + column * (tiny + 6) + tiny / 2, y: 12, "text-anchor": "middle" }, column < now.heads ? column + 1 : "mean")),
         lines.map((line) => [svg("text", { class: "small soft", x: 0, y: 22 + line * (tiny + 6) + tiny / 2 }, line < now.layers ? `layer ${line + 1}` : "mean"),
           columns.map((column) => svg("g", { "data-layer": line, "data-head": column, style: "cursor:pointer", transform: `translate(${62 + column * (tiny + 6)} ${18 + line * (tiny + 6)})` },
-            small(now, row, ...means(now, line, column), tiny, fullest)))])), html("p", { class: "small soft" }, `One scale for all: full blue is ${short(fullest)}.`));
-      const times = (value) => (now.unit === "nats" ? `, so the word becomes e^${value.toFixed(1)} = ${Math.exp(value) < 9.95 ? Math.exp(value).toFixed(1) : Math.round(Math.exp(value))} times less likely` : "");
+            small(weights(now, row, ...means(now, line, column)), tiny, fullest, [layer, head].join() === means(now, line, column).join())))])), html("p", { class: "small soft" }, `One scale for all: full blue is ${short(fullest)}.`));
+      const times = (value) => (now.unit === "nats" ? `, so the word becomes e^${value.toFixed(2)} ≈ ${Number(Math.exp(value).toPrecision(2))} times less likely` : "");
       const rest = now.rest || "other keys";
       const told = `'${now.rows[row]}'${where}: ` + (nothing(total) ? (now.unit ? "no square counts." : `it looks at no patch: all of its weight is on ${rest}.`)
         : now.unit ? `covering ${place(bright)} costs most: ${most.toFixed(2)} ${now.unit}${times(most)}.`
           : `brightest patch ${place(bright)}, with ${short(most)} of the weight${flat ? `; the map is nearly flat, an equal share would be ${short(total / now.patches)}` : ""}. All patches together: ${short(total)}${total < 0.995 ? `, the rest is on ${rest}` : ""}.`);
-      const over = state.patch === null ? "" : `Patch ${place(state.patch)}: most by '${now.rows[of.indexOf(top)]}', ${short(top)}${now.unit ? ` ${now.unit}` : ""}.`;
-      const queries = now.rows[0].startsWith("query"), thing = queries ? "query" : "word";
-      hint.textContent = `Point at a ${thing}${many ? ", or at a layer and head" : ""}: the picture lights up; a click keeps it. Point at a patch: see which ${queries ? "queries" : "words"} use it.${queries ? " Which query finds the thing, which the background?" : ""}${now.rows.includes("[DEC]") ? " [DEC] is the decoder's first token." : ""}${now.rows.includes("<image>") ? " <image> is the picture's place in the text." : ""}`;
+      const thing = queries ? "query" : "word", things = queries ? "queries" : "words", unit = now.unit ? ` ${now.unit}` : "";
+      const near = of ? now.rows.filter((_, index) => of[index] > 0.85 * top) : []; // ties have no winner
+      const over = !of ? "" : `Patch ${place(state.patch)}: ${top < 0.005 ? `used by no ${thing}` : near.length > 2 ? `about equal for ${near.length === now.rows.length ? `all ${things}` : `${near.length} of ${now.rows.length} ${things}`}, ${short(top)}${unit}` : `most by ${near.map((word) => `'${word}'`).join(" and ")}, ${short(top)}${unit}`}. A box filled to the top would be ${short(largest)}${unit}.`;
+      hint.textContent = `Point at a ${thing}${many ? ", or at a layer and head" : ""}: the picture lights up; a click keeps ${many ? "them" : `the ${thing}`}. Point at a patch: see which ${things} use it.${queries ? " Which query finds the thing, which the background?" : ""}${now.rows.includes("[DEC]") ? " [DEC] is the decoder's first token." : ""}${now.rows.includes("<image>") ? " <image> is the picture's place in the text." : ""}`;
       light.textContent = nothing(total) ? "\u00a0" : // as high as ever: what is below mustn't move away from the pointer
-        `Dark: ${now.unit ? "no fall, or a rise" : "0"}; full light: ${short(full)}${now.unit ? ` ${now.unit}` : ""}.`;
+        `Dark: ${now.unit ? "no fall, or a rise" : "0"}; full light: ${short(full)}${unit}.${contrast < 1 ? " Little contrast: the map is rather flat." : ""}`;
       about.replaceChildren(html("span", { style: "color:var(--ink)" }, over || told), html("br"), `${state.model}: ${now.what}.`);
       message.textContent = state.message;
       words.setAttribute("aria-label", `Words or queries; arrow keys choose. ${told}`);

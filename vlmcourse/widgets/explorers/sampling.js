@@ -5,11 +5,10 @@ const METHODS = [["hand", "by hand"], ["greedy", "greedy"], ["beam", "beam searc
 
 export default {
   render({ model, el }) {
-    const { trees: packed, end, vocabulary, beams: mostBeams, length: DEPTH } = model.get("data"), ask = kernel(model);
+    const { trees: packed, prompts, end, vocabulary, beams: mostBeams, length: DEPTH } = model.get("data"), ask = kernel(model);
     const unpacked = (texts) => texts.split(" ").filter(Boolean), mapped = (all, act) => Object.fromEntries(Object.entries(all).map(([key, one]) => [key, act(one)]));
-    const trees = mapped(packed, (tree) => mapped(tree, ({ words, probabilities, tail }) => ({ words: unpacked(words), probabilities: unpacked(probabilities).map(Number), tail: unpacked(tail).map(Number) })));
+    const trees = mapped(packed, (tree) => mapped(tree, (node) => { const [words, probabilities, tail] = node.split("\t").map(unpacked); return { words, probabilities: probabilities.map(Number), tail: tail.map(Number) }; }));
     const { controls, stage, say, width, redraw } = frame(el, "sampling", "Sampling explorer");
-    const prompts = Object.keys(trees);
     const state = { prompt: prompts[0], method: "hand", p: 0.5, temperature: 1, beams: 3, path: [], steps: [], done: null, cursor: 0, message: "" };
     const text = (path) => path.join(" ");
 
@@ -99,7 +98,7 @@ export default {
       await walk([...state.path, row.word]);
     }
     async function walk(path) {
-      state.message = goesOn(path) ? "" : `What follows '${path.at(-1)}' here is not saved on this page (its frame is dashed). Take another word; in Jupyter the model goes on.`;
+      state.message = goesOn(path) ? "" : `What follows '${path.at(-1)}' here is not saved on this page (it is faded). Take another word; in Jupyter the model goes on.`;
       if (state.message) return;
       Object.assign(state, { path, cursor: 0 });
       try { if (!over(path)) await fetched(path, false); } catch (error) { state.message = error.message; }
@@ -126,7 +125,7 @@ export default {
         return state.steps.slice(1).map((one, depth) => ({ depth, nodes: one.all.map((row) => {
           const at = one.kept.indexOf(row), best = state.done && text(state.done.path.slice(0, depth + 1)) === text(row.path);
           return { word: row.path.at(-1), value: row.score, show: row.score.toFixed(2), parent: state.steps[depth].all.indexOf(state.steps[depth].kept[row.parent]),
-            kind: best ? "taken" : at >= 0 || one.ended.includes(row) ? "kept" : "cut", width: Math.exp(row.score - one.all[0].score) };
+            kind: best ? "taken" : at >= 0 || one.ended.includes(row) ? "kept" : "cut", width: 0.4 };
         }) }));
       }
       const found = [];
@@ -149,13 +148,13 @@ export default {
       const stay = `${kept} of ${total} words ${kept === 1 ? "stays" : "stay"} in the nucleus`;
       const first = kept === total ? `All ${total} words stay in the nucleus.` : kept > shownKept ? `${stay}: these ${shownKept} and ${kept - shownKept} more.` : `${stay}; the grey ones are cut off.`;
       const before = late.length ? ` '${late.join("', '")}' (grey in orange) was drawn with other settings.` : "";
-      return `${first}${before}${ask ? "" : " This page draws among words whose continuation is saved (no dashed frame), Jupyter among all."}`;
+      return `${first}${before}${ask ? "" : " On this page only some texts are saved (the others are faded): draws repeat, and are tamer than p and temperature say. In Jupyter the model draws among all words."}`;
     }
     function beamsSay() {
       const { all, kept } = state.steps.at(-1), from = state.steps.at(-2)?.kept.length ?? 1;
       const stay = all.length ? `Of ${from} × ${vocabulary} continuations the best ${all.length} are shown; ${kept.length} ${kept.length === 1 ? "beam stays" : "beams stay"}. ` : "";
-      const why = state.done && state.done.path.at(-1) !== end ? `After ${DEPTH} words we stop: no beam had reached ■ end with a better mean. ` : "";
-      return `${stay}Numbers: log-probability of all words so far; bars: compared with the column's likeliest. ${why}${state.done ? "Orange: the best log-probability divided by the number of words." : ""}`;
+      const why = state.done && state.done.path.at(-1) !== end ? `Stopped after ${DEPTH} words${state.steps.at(-1).finished.length ? "" : "; no beam had ended by then"}. ` : "";
+      return `${stay}Numbers: log-probability of all words so far. ${why}${state.done ? "Orange: the beam with the best mean log-probability." : ""}`;
     }
     // Each beam, with the words marked that it shares, from the first on, with another one.
     function beamsWritten() {
@@ -163,32 +162,35 @@ export default {
       const shared = (one, other) => { let count = 0; while (count < one.length && one[count] === other[count]) count += 1; return count; };
       const rows = all.sort((one, other) => other.score / other.path.length - one.score / one.path.length).map((beam) => {
         const count = Math.max(0, ...all.filter((other) => other !== beam).map((other) => shared(beam.path, other.path))), words = beam.path.filter((word) => word !== end);
-        return html("div", { class: "small", "data-beam": text(beam.path) },
-          html("span", { style: beam === best && state.done ? "font-weight:600" : "" }, count > 0 && html("mark", {}, text(words.slice(0, count))), ` ${text(words.slice(count))}`), beam.path.at(-1) === end ? " ■ end" : "", html("span", { class: "soft" }, `  ${beam.score.toFixed(2)}, divided by ${beam.path.length} ${beam.path.length === 1 ? "word" : "words"} ${(beam.score / beam.path.length).toFixed(2)}`));
+        return html("div", { class: "small", "data-beam": text(beam.path), style: "display:flex;gap:12px" },
+          html("span", { class: "soft", style: "flex:none;width:8.5em;font-variant-numeric:tabular-nums" }, `${beam.score.toFixed(2)} / ${beam.path.length} = ${(beam.score / beam.path.length).toFixed(2)}`),
+          html("span", {}, html("span", { style: beam === best && state.done ? "font-weight:600" : "" }, count > 0 && html("mark", {}, text(words.slice(0, count))), ` ${text(words.slice(count))}`), beam.path.at(-1) === end ? " ■ end" : ""));
       });
-      return [html("div", { class: "small soft" }, "Beams, best mean first; marked: a beginning that another beam shares."), ...rows];
+      return [html("div", { class: "small soft" }, "Log-probability / words = mean. The best mean first; marked: a beginning that another beam shares."), ...rows];
     }
 
     let before = 0;
     function draw() {
-      const all = columns(), wide = clamp(Math.floor(width() / DEPTH), 108, 136);
+      const all = columns(), wide = clamp(Math.floor(width() / Math.max(4, all.length)), 108, 160);
       const rows = Math.max(3, ...all.map((column) => column.nodes.length));
       const x = (depth) => depth * wide, y = (index) => 22 + index * ROW;
       const edge = (column, node, index) => column.depth > 0 && node.parent >= 0 && svg("path", { d: `M${x(column.depth) - 12} ${y(node.parent) + 11}C${x(column.depth) + 4} ${y(node.parent) + 11} ${x(column.depth) - 12} ${y(index) + 11} ${x(column.depth) + 6} ${y(index) + 11}`,
         fill: "none", stroke: node.kind === "cut" ? "var(--line)" : node.kind === "taken" ? "var(--orange)" : "var(--blue)", "stroke-width": clamp(8 * node.width, 1, 7), opacity: node.kind === "cut" ? 0.5 : 0.8 });
-      const box = (column, node, index) => svg("g", { transform: `translate(${x(column.depth) + 6} ${y(index)})`, "data-path": node.path ? text(node.path) : null, "data-kind": node.kind, style: node.path ? "cursor:pointer" : "" },
+      const box = (column, node, index) => svg("g", { transform: `translate(${x(column.depth) + 6} ${y(index)})`, "data-path": node.path ? text(node.path) : null, "data-kind": node.kind, style: node.path ? "cursor:pointer" : "", opacity: node.open ? 0.4 : null },
+        svg("title", {}, name(node.word)),
         svg("rect", { y: (22 - ROW) / 2, width: wide - 18, height: ROW, fill: "transparent" }),
-        svg("rect", { width: wide - 18, height: 22, rx: 5, fill: node.kind === "cut" ? "transparent" : "var(--pale)", stroke: node.cursor ? "var(--ink)" : node.kind === "taken" ? "var(--orange)" : node.open ? "var(--line)" : "transparent", "stroke-width": node.cursor || node.kind === "taken" ? 2 : 1, "stroke-dasharray": node.open ? "4 3" : null }),
-        svg("rect", { class: "smooth", width: Math.max(2, (wide - 18) * clamp(node.width, 0, 1)), height: 22, rx: 5, fill: node.kind === "taken" ? "var(--orange)" : node.kind === "kept" ? "var(--blue)" : "var(--line)", opacity: 0.45 }),
-        svg("text", { x: 6, y: 16, class: node.kind === "cut" || node.cut ? "soft" : null }, short(name(node.word), Math.floor((wide - 18 - 46) / 7.4))),
+        svg("rect", { width: wide - 18, height: 22, rx: 5, fill: node.kind === "cut" ? "transparent" : "var(--pale)", stroke: node.cursor ? "var(--ink)" : node.kind === "taken" ? "var(--orange)" : "transparent", "stroke-width": node.cursor || node.kind === "taken" ? 2 : 1 }),
+        state.method !== "beam" && svg("rect", { class: "smooth", width: Math.max(2, (wide - 18) * clamp(node.width, 0, 1)), height: 22, rx: 5, fill: node.kind === "taken" ? "var(--orange)" : node.kind === "kept" ? "var(--blue)" : "var(--line)", opacity: 0.45 }),
+        svg("text", { x: 6, y: 16, class: node.kind === "cut" || node.cut ? "soft" : null }, short(name(node.word), Math.floor((wide - 18 - 14 - 6.8 * node.show.length) / 6.9))),
         svg("text", { class: "small", x: wide - 22, y: 16, "text-anchor": "end" }, node.show));
       const written = state.method === "beam" ? (state.done ?? state.steps.at(-1)?.kept[0])?.path ?? [] : state.path;
+      const stop = written.indexOf("."), begun = stop < 0 ? written : written.slice(0, stop + 1), after = written.slice(begun.length).filter((word) => word !== end);
       const tail = all.at(-1), summary = { beam: beamsSay, nucleus: () => (tail ? nucleusSays(all) : ""), greedy: () => "Greedy takes the likeliest word, always.",
-        hand: () => `Click a word, or go with the arrow keys: up and down choose, right takes, left goes back.${ask ? "" : " Dashed: what follows is not saved on this page."}` }[state.method]() + (state.method === "beam" || !over(state.path) ? "" : written.at(-1) === end ? " The text has ended." : ` Stopped after ${DEPTH} words.`);
+        hand: () => `Click a word, or go with the arrow keys: up and down choose, right takes, left goes back. Step takes the framed word.${ask ? "" : " Faded: what follows is not saved on this page."}` }[state.method]() + (state.method === "beam" || !over(state.path) ? "" : written.at(-1) === end ? " The text has ended." : ` Stopped after ${DEPTH} words.`) + (stop >= 0 && stop < written.length - 1 ? " After a full stop the model begins another text (grey, on top)." : "") + (all.length * wide > width() + 4 ? " Scroll the tree to the left for its beginning." : "");
       board.replaceChildren(svg("svg", { width: all.length * wide, height: y(rows) + 24, style: "max-width:none", "aria-hidden": "true" },
         all.map((column) => [column.nodes.map((node, index) => edge(column, node, index))]),
         all.map((column) => [column.nodes.map((node, index) => box(column, node, index)), column.rest && svg("text", { class: "soft small", x: x(column.depth) + 10, y: y(column.nodes.length) + 14 }, column.rest)])));
-      sentence.replaceChildren(html("span", { class: "soft" }, `${state.prompt} `), html("strong", {}, text(written.filter((word) => word !== end)) || "…"), written.at(-1) === end ? " ■ end" : "");
+      sentence.replaceChildren(html("span", { class: "soft" }, `${state.prompt} `), html("strong", {}, text(begun.filter((word) => word !== end)) || "…", after.length > 0 && html("span", { class: "soft", style: "font-weight:normal" }, ` ${text(after)}`)), !over(written) && written.length ? " …" : "", written.at(-1) === end ? " ■ end" : "");
       if (all.length !== before) { board.scrollLeft = board.scrollWidth; before = all.length; }
       fade();
       sentences.replaceChildren(...(state.method === "beam" && state.steps.length > 1 ? beamsWritten() : []));
@@ -204,7 +206,7 @@ export default {
     const board = html("div", { class: "tree", tabindex: 0, role: "application", style: "min-height:9rem;overflow-x:auto" });
     const fade = fading(board);
     const sentences = html("div", { "aria-hidden": "true" });
-    const sentence = html("p", { style: "font-size:16px" }), about = html("p", { class: "small soft", "aria-hidden": "true" }), message = html("p", { class: "soft", role: "alert" });
+    const sentence = html("p", { style: "font-size:16px" }), about = html("p", { class: "soft", "aria-hidden": "true" }), message = html("p", { class: "soft", role: "alert" });
     const stepper = button("Step", async () => { await step(); draw(); }), runner = button("To the end", run);
     const p = slider("p", { min: 0.05, max: 1, step: 0.05, value: state.p, show: percent }, (value) => { state.p = value; draw(); });
     const temperature = slider("temperature", { min: 0.2, max: 3, step: 0.2, value: 1, show: (value) => value.toFixed(1) }, (value) => { state.temperature = value; draw(); });

@@ -14,10 +14,12 @@ from vlmcourse.parts.generation import beam_search
 from vlmcourse.widgets.explorer import show_explorer
 from vlmcourse.world import tokenizer
 
-PROMPTS = ("a picture of a cat on", "is there a cat ?", "this is a")
+PROMPTS = ("is there a cat ?", "a picture of a cat on", "this is a")
 LENGTH, WORDS, MAX_BEAMS, TAIL = 6, 9, 4, 16
 """Words after the prompt, words saved of each distribution (beam search needs two for each beam), most beams, values that tell
 how likely all other words are."""
+CHOICES = (9, 3, 3)
+"""Likeliest words that a reader may choose among without a kernel, in each of the first columns."""
 DRAWN = {1.0: 8, 2.0: 4, 3.0: 12}
 """{temperature: texts drawn at it}, so that a hot walk finds its way without a kernel."""
 
@@ -83,6 +85,17 @@ def _written(
     return ids
 
 
+@torch.no_grad()
+def _chosen(model, ids: Tensor, choices: Sequence[int], **context) -> Tensor:
+    """A text (1, T) goes on with each of so many likeliest words at each step, never with <eos>: (product of choices, T + steps)."""
+    for count in choices:
+        logits = model(ids, **context)[:, -1].float().clone()
+        logits[:, tokenizer.EOS] = -torch.inf
+        likely = logits.topk(count).indices.reshape(-1, 1)
+        ids = torch.cat([ids.repeat_interleave(count, dim=0), likely], dim=1)
+    return ids
+
+
 def _read_by_beams(model, ids: Tensor, max_new_tokens: int, **context) -> Iterator[Tensor]:
     """What beam search with 1 to MAX_BEAMS beams reads on its way."""
     read: list[Tensor] = []
@@ -97,8 +110,8 @@ def _read_by_beams(model, ids: Tensor, max_new_tokens: int, **context) -> Iterat
 
 
 def tree(model, prompt: str, max_new_tokens: int = LENGTH, **context) -> dict[str, dict]:
-    """{words after the prompt: their next words}: all that beam search reads, the likeliest first words, and texts drawn at each
-    temperature of DRAWN. From each of these, the likeliest words to the last: so no walk that keeps the likeliest word is stuck."""
+    """{words after the prompt: their next words}: all that beam search reads, the likeliest words of the first columns
+    (CHOICES), and texts drawn at each temperature of DRAWN. From each of these, the likeliest words to the last: so no walk that keeps the likeliest word is stuck."""
     ids, generator = tokenizer.encode([prompt])[:, :-1], torch.Generator().manual_seed(0)
     first, last = ids.shape[1], ids.shape[1] + max_new_tokens
     texts = list(_read_by_beams(model, ids, max_new_tokens, **context))
@@ -108,9 +121,7 @@ def tree(model, prompt: str, max_new_tokens: int = LENGTH, **context) -> dict[st
             return torch.multinomial((logits / temperature).softmax(-1), 1, generator=generator)
 
         texts.append(_written(model, ids.expand(count, -1), last, drawn, **context))
-    with torch.no_grad():
-        likely = model(ids, **context)[0, -1].topk(WORDS).indices
-    texts.append(torch.cat([ids.expand(WORDS, -1), likely[:, None]], dim=1))
+    texts.append(_chosen(model, ids, CHOICES[:max_new_tokens], **context))
     paths: dict[int, set[tuple[int, ...]]] = {length: set() for length in range(first, last + 1)}
     for rows in texts:
         for length in range(first, rows.shape[1] + 1):
@@ -136,10 +147,10 @@ def tree(model, prompt: str, max_new_tokens: int = LENGTH, **context) -> dict[st
     return nodes
 
 
-def packed(nodes: dict[str, dict]) -> dict[str, dict]:
-    """A tree with each list as one text, values with spaces between: a notebook gives every value of a list a line."""
+def packed(nodes: dict[str, dict]) -> dict[str, str]:
+    """A tree with each node as one text, short in a notebook: its three lists with tabs between, their values with spaces."""
     return {
-        path: {name: " ".join(map(str, values)) for name, values in node.items()}
+        path: "\t".join(" ".join(map(str, node[name])) for name in node)
         for path, node in nodes.items()
     }
 
@@ -162,6 +173,11 @@ def sampling_explorer(model, prompts: Sequence[str] = PROMPTS, **context) -> Non
         return continuations(model, question["prompt"], paths, count=len(words), **context)[0]
 
     saved = {prompt: packed(nodes) for prompt, nodes in trees.items()}
-    data = {"trees": saved, "end": words[tokenizer.EOS], "vocabulary": len(words)}
+    data = {
+        "trees": saved,
+        "prompts": list(prompts),
+        "end": words[tokenizer.EOS],
+        "vocabulary": len(words),
+    }
     data |= {"beams": MAX_BEAMS, "length": LENGTH}
     show_explorer("sampling", data, describe(prompts[0], trees[prompts[0]][""]), answer)
