@@ -195,8 +195,6 @@ def trouble() -> str | None:
     """None, or why no sandbox can be made here and what to do."""
     if sys.platform != "linux":
         return "Sandboxes need Linux. Grade in a virtual machine, or in WSL 2 on Windows."
-    if any(Path(prefix).is_relative_to("/tmp") for prefix in (sys.prefix, sys.base_prefix)):
-        return f"Python is in {sys.prefix}, and a sandbox has a /tmp of its own. Move the course out of /tmp."
     try:
         tried = subprocess.run(
             Sandbox().command([interpreter(), "-I", "-c", "print('fine')"]),
@@ -210,6 +208,9 @@ def trouble() -> str | None:
     if tried.stdout.strip() == "fine":
         return None
     last_line = tried.stderr.strip().splitlines()[-1:] or [f"exit status {tried.returncode}"]
+    prefixes = sys.prefix, sys.base_prefix
+    if "No such file" in last_line[0] and any(Path(one).is_relative_to("/tmp") for one in prefixes):
+        return f"Python is in {sys.prefix}, and a sandbox has a /tmp of its own. Move the course out of /tmp."
     return (
         f"bubblewrap can't make a sandbox here: {last_line[0]}. On Ubuntu 24.04 and later allow user namespaces "
         "(sysctl kernel.apparmor_restrict_unprivileged_userns=0, or an AppArmor profile for bwrap); "
