@@ -124,12 +124,15 @@ def test_a_lie_is_found_by_changing_keys(chromium):
                     found = cell
         gestures.press("Accuse a cell")(page.locator(".explorer"))
         page.locator('[data-query="6"][data-at="0"]').click()
-        assert "Not that one" in page.locator(".explorer").inner_text()
+        assert "did as the drawing says" in page.locator(".explorer").inner_text()
         found.click()
         assert (
             "Found after 7 changed keys and 1 wrong guess:"
             in page.locator(".explorer").inner_text()
         )
+        assert "the mask forbids it" in page.locator(".explorer").inner_text()
+        lied = int(found.get_attribute("data-query"))  # its bar shows the proof
+        assert float(page.locator("[data-moved]").nth(lied).get_attribute("data-moved")) > 0
 
 
 def test_the_browser_decodes_as_the_course_does(chromium):
@@ -253,7 +256,7 @@ def test_a_wider_gap_spoils_the_search_through_both_and_not_the_one_through_capt
             page.get_by_label("gap", exact=True).fill(times)
             told = root.inner_text()
             alone = int(told.split("Among captions alone ")[1].split()[0])
-            mixed = int(told.split("other pictures together: ")[1].split()[0])
+            mixed = int(told.split("other pictures together ")[1].split()[0])
             means = [root.locator(f"[data-mean='{one}']").first.bounding_box() for one in "01"]
             counts[times] = alone, mixed, abs(means[0]["x"] - means[1]["x"])
         assert min(alone for alone, _, _ in counts.values()) >= 31
@@ -278,6 +281,23 @@ def test_a_thing_that_comes_after_what_is_not_there_is_said_to_be_missed(chromiu
         assert "dog" in told.split("not in the picture")[0]
 
 
+def test_a_prompt_that_is_said_to_change_the_order_does(chromium):
+    with gestures.explorer_page(chromium, "clip") as page:
+        remark = page.locator("[data-remark]")
+        for number in range(len(gestures.kept()["clip"]["data"]["pictures"])):
+            page.locator(f"[data-picture='{number}']").click()
+            if "With the prompt" in remark.inner_text():
+                break
+        prompt, rest = remark.inner_text().split("With the prompt '")[1].split("' ", 1)
+        page.get_by_label("prompt", exact=True).select_option(prompt)
+        cosines = dict(
+            page.locator("[data-class]").evaluate_all(
+                "all => all.map(one => [one.dataset.class, +one.textContent.split('cosine ')[1]])"
+            )
+        )
+        assert max(cosines, key=cosines.get) == rest.split()[0]
+
+
 def test_a_mask_brings_what_it_is_about_and_a_new_lie_into_a_game(chromium):
     with gestures.explorer_page(chromium, "masks") as page:
         root, typed = page.locator(".explorer"), page.get_by_label("text", exact=True)
@@ -286,10 +306,11 @@ def test_a_mask_brings_what_it_is_about_and_a_new_lie_into_a_game(chromium):
             "ViLBERT, VL-BERT: padding only": "<pad>",
         }.items():
             page.get_by_label("mask", exact=True).select_option(name)
-            assert word in typed.input_value().split()
+            assert {one for one in typed.input_value().split() if one in ("<pad>", "|")} == {word}
             assert page.locator("[data-may='0']").count()
         gestures.press("Hide a lie in the computation")(root)
         page.get_by_label("mask", exact=True).select_option("prefix LM")
+        assert typed.input_value() == masks.TEXT  # as nothing was typed
         assert "a new lie is hidden" in root.inner_text()
         gestures.press("Accuse a cell")(root)
         cells = page.locator("[data-may='0']")
@@ -298,6 +319,9 @@ def test_a_mask_brings_what_it_is_about_and_a_new_lie_into_a_game(chromium):
             if "A lucky guess" in root.inner_text():
                 break
         assert "no key was changed" in root.inner_text()
+        typed.fill("a b <pad>")
+        page.get_by_label("mask", exact=True).select_option("packed documents")
+        assert typed.input_value() == "a b | <pad>"
 
 
 def test_the_first_model_is_the_first_that_was_given(chromium):

@@ -29,7 +29,7 @@ print(f"scale {scale.name}: pictures of {size} x {size} pixels")
 # %% [markdown]
 # ## Masks
 #
-# Each mask of the course compares one or two integers of a query (left) with those of a key (top); padding asks the key alone. Choose a mask, write your own words, and point at a row: which keys may it attend to? Click a column to change what its key holds, and see which outputs move. Then let the computation lie in one cell, and find it.
+# A blue cell: this word (left, the query) may read that word (top, the key). Each mask of the course compares one or two integers of a query with those of a key; padding asks the key alone. Choose a mask, write your own words, and point at a row: which keys may it attend to? Click a column to change what its key holds, and see which outputs move. Then let the computation lie in one cell, and find it.
 
 # %%
 explorers.mask_explorer()

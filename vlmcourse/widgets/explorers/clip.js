@@ -47,7 +47,7 @@ export default {
     }
     async function include(names) {
       const unknown = [], again = [], failed = [], quoted = (list) => list.map((name) => `'${name}'`).join(", ");
-      for (const name of names) {
+      for (const name of new Set(names)) {
         if (state.classes.includes(name)) { again.push(name); continue; }
         try {
           if (await learn(name)) state.classes.push(name);
@@ -82,19 +82,22 @@ export default {
       const x = (state.picture % columns) * 52;
       pictures.scrollLeft = x < at || x + 52 > at + pictures.clientWidth ? x - 104 : at;
       fade();
-      const remark = names.length < 2 ? "" : !among.length ? "None of your classes is in this picture, but a softmax must still sum to 1. "
+      const remark = names.length < 2 ? "" : !among.length ? "None of your classes is in this picture, but a softmax must still sum to 1. " + (Math.max(...cosines) > 0.5 ? `${names[cosines.indexOf(Math.max(...cosines))]} even has a cosine of ${Math.max(...cosines).toFixed(2)}: a large cosine is no proof. ` : "")
         : among.length > 1 ? `${among.join(" and ")} are both in the picture: change the scale. ` : "";
       const nearest = among.length ? Math.min(...among.map((name) => cosines[names.indexOf(name)])) : 0, lost = among.filter((name) => cosines[names.indexOf(name)] === nearest)[0];
       const ahead = names.filter((name, index) => among.length && !things.includes(name) && cosines[index] > nearest);
       const order = ahead.length ? `${ahead.join(" and ")}, not in the picture, ${ahead.length > 1 ? "have" : "has"} a larger cosine than ${lost}, so at every scale more probability: this CLIP misses ${lost}. ` : among.length > 1 ? "The scale sharpens or flattens, it never changes the order of the cosines. " : "";
+      const likeliest = (template) => { const values = names.map((name) => { const at = data.vocabulary.indexOf(name); return dot(at >= 0 ? tables[template][at] : own[`${template}|${name}`] ?? [], image[state.picture]); }); return names[values.indexOf(Math.max(...values))]; };
+      const plain = templates.find((one) => one !== state.template && names.length > 1 && names.every((name) => data.vocabulary.includes(name) || own[`${one}|${name}`]) && likeliest(one) !== likeliest(state.template));
+      const template = plain ? `With the prompt '${plain}' ${likeliest(plain)} comes first: a prompt can change the order, the scale never does. ` : "";
       const missing = things.filter((name) => !names.includes(name));
       const adding = missing.length > 0 && button("Add its things", async () => { await include(missing); draw(); pictures.focus(); });
       pictures.setAttribute("aria-label", `Pictures; arrow keys choose. Chosen: '${title(state.picture)}'.`);
-      body.replaceChildren(html("div", { class: "columns" },
-        html("div", {}, html("img", { src: data.pictures[state.picture], width: 128, height: 128, alt: title(state.picture) }), html("p", { class: "small soft", style: "max-width:128px" }, title(state.picture))),
+      body.replaceChildren(html("div", { class: "columns", style: "margin-top:12px" },
+        html("div", {}, html("img", { src: data.pictures[state.picture], width: 128, height: 128, style: "border:1px solid var(--line)", alt: title(state.picture) }), html("p", { class: "small soft", style: "max-width:128px" }, title(state.picture))),
         html("div", { style: "flex:1;min-width:17rem" }, rows.length > 1 ? bars(Math.min(width(), 480), rows, { label: words, chance: 1 / rows.length, right: 118 }) : html("p", {}, "Add at least two classes."),
-          html("p", { "data-remark": "" }, remark, order, adding || ""), html("p", { class: "small soft" }, "Green: a thing of the picture. Dashed: chance. Numbers: softmax of scale × cosine."))));
-      return `${words} ${remark}${order}`;
+          html("p", { "data-remark": "" }, remark, order, template, adding || ""), html("p", { class: "small soft" }, "Green: a thing of the picture. Dashed: chance. Numbers: softmax of scale × cosine."))));
+      return `${words} ${remark}${order}${template}`;
     }
 
     const recall = (texts) => {
@@ -123,7 +126,7 @@ export default {
       const order = rows.map((_, index) => index).sort((a, b) => shares[r][b] - shares[r][a]).slice(0, 4);
       beside.replaceChildren(html("img", { src: data.pictures[rows[r]], width: 96, height: 96, alt: title(rows[r]) }),
         html("p", {}, html("strong", {}, title(rows[c])), html("br"), `cosine ${cosines[r][c].toFixed(2)}, probability ${percent(shares[r][c])}`),
-        html("p", { class: "small soft" }, "Rows: pictures, columns: captions; the pairs are framed. At which scale do the wrong captions go out? ", html("span", { style: "color:var(--ink)" }, said)),
+        html("p", { class: "small soft" }, "Rows: pictures, columns: captions; the pairs are framed. The scale begins low on purpose, so that wrong captions show: at which do they go out? ", html("span", { style: "color:var(--ink)" }, said)),
         html("p", { class: "small soft" }, "Likeliest of this picture:"),
         ...order.map((index) => html("div", { class: "small" }, `${percent(shares[r][index])} ${title(rows[index])}${index === r ? " ✓" : ""}`)));
       return `${words} Largest probability of the row: ${percent(most)}.`;
@@ -144,10 +147,10 @@ export default {
       const [toText, toImage] = recall(moved), number = state.hover?.[0] ?? 0;
       const both = (index) => [...moved.map((other, at) => [dot(image[index], other), at, true]), ...image.map((other, at) => [dot(image[index], other), at, false]).filter(([, at]) => at !== index)].sort((a, b) => b[0] - a[0]);
       const mixed = image.filter((_, index) => { const [[, first, isCaption]] = both(index); return isCaption && first === index; }).length;
-      const words = `Gap ${gapName(state.gap)}. Among captions alone ${toText} of ${count} pictures find their own first, among pictures alone ${toImage} of ${count} captions theirs. But among captions and other pictures together: ${mixed} of ${count} pictures.`;
+      const words = `Gap ${gapName(state.gap)}. Among captions alone ${toText} of ${count} pictures find their own first, among pictures alone ${toImage} of ${count} captions theirs. But among captions and other pictures together ${mixed} of ${count} pictures still find their own caption first.`;
       plane.replaceChildren(svg("svg", { width: wide, height: high, "aria-hidden": "true" },
         image.map((_, index) => { const [a, b] = at(points[index]), [c, d] = at(points[count + index]); return svg("path", { d: `M${a} ${b}L${c} ${d}`, stroke: index === number ? "var(--orange)" : "var(--line)", "stroke-width": index === number ? 2.5 : 1, opacity: index === number ? 1 : 0.5 }); }),
-        svg("text", { class: "soft small", x: wide / 2, y: high - 6, "text-anchor": "middle" }, "from the captions' mean to the pictures' mean"), svg("text", { class: "soft small", transform: `translate(11 ${high / 2}) rotate(-90)`, "text-anchor": "middle" }, "where they differ most otherwise"),
+        svg("text", { class: "soft small", x: wide / 2, y: high - 6, "text-anchor": "middle" }, "from the captions' mean to the pictures' mean"), svg("text", { class: "soft small", transform: `translate(11 ${high / 2}) rotate(-90)`, "text-anchor": "middle" }, "second direction: the largest spread left"),
         points.map((point, index) => {
           const [x, y] = at(point), chosen = index % count === number, radius = chosen ? 8 : 5;
           return svg("g", { "data-point": index % count, style: "cursor:pointer" }, svg("circle", { cx: x, cy: y, r: 11, fill: "transparent" }),
@@ -156,7 +159,7 @@ export default {
         means.map((point, kind) => { const [x, y] = at(point); return svg("path", { "data-mean": kind, "pointer-events": "none", d: `M${x - 13} ${y}h26M${x} ${y - 13}v26`, stroke: "var(--ink)", "stroke-width": kind ? 7 : 11 }, svg("title", {}, kind ? "captions' mean" : "pictures' mean")); }),
         means.map((point, kind) => { const [x, y] = at(point); return svg("path", { "pointer-events": "none", d: `M${x - 12} ${y}h24M${x} ${y - 12}v24`, stroke: kind ? "var(--red)" : "var(--blue)", "stroke-width": kind ? 3 : 6 }); })));
       layout(false);
-      plane.setAttribute("aria-label", `Pictures and captions in a plane, with their means: across the gap, and where they differ most otherwise; arrow keys choose a pair. ${words} Pair: '${title(number)}'.`);
+      plane.setAttribute("aria-label", `Pictures and captions in a plane, with their means: across the gap, and, second direction, the largest spread left; arrow keys choose a pair. ${words} Pair: '${title(number)}'.`);
       beside.replaceChildren(html("p", {}, html("span", { style: "color:var(--blue)" }, "● pictures"), "  ", html("span", { style: "color:var(--red)" }, "■ captions"), html("span", { class: "soft" }, "  + their means; a line joins each pair")), html("p", {}, words),
         html("p", { class: "small soft" }, "The slider adds one and the same vector to every caption, which is then made a unit vector again. So the order among captions hardly changes; but pictures come closer than captions where the gap is wide."),
         html("div", { class: "columns" }, html("img", { src: data.pictures[number], width: 96, height: 96, alt: title(number) }), html("div", {}, html("p", { class: "small soft" }, "Nearest to this picture, of captions and other pictures:"),
@@ -172,6 +175,7 @@ export default {
     const trained = Math.log10(data.scale), step = 0.05, low = trained - step * Math.floor(trained / step); // the trained scale is one of the steps
     const scaleOf = (value) => (Math.abs(value - trained) < step / 4 ? data.scale : 10 ** value);
     const range = slider("scale", { min: low, max: low + step * Math.floor((2.3 - low) / step), step, value: trained, show: (value) => scaleName(scaleOf(value)) }, (value) => { state.scales[state.view] = scaleOf(value); draw(); });
+    range.querySelector("output").style.minWidth = "16.5em"; // what stands after it doesn't move
     const scale = html("div", { class: "control" }, range, button("As trained", () => { range.set(trained); state.scales[state.view] = data.scale; draw(); }));
     const wider = slider("gap", { min: 0, max: 7, step: 0.25, value: 1, show: gapName }, (value) => { state.gap = value; draw(); });
     const more = button("Other pairs", () => { state.first = (state.first + 12) % count; draw(); });
@@ -183,7 +187,7 @@ export default {
       for (const one of [template, scale, wider, more]) one.style.display = shown[state.view].includes(one) ? "" : "none";
       for (const [one, view] of [[chips, "classes"], [pictures, "classes"], [body, "classes"], [grid, "matrix"], [plane, "gap"]]) one.style.display = state.view === view ? "" : "none";
       beside.style.display = state.view === "classes" ? "none" : "";
-      chips.replaceChildren(...state.classes.map((name) => button(`${name} ×`, () => { state.classes = state.classes.filter((one) => one !== name); draw(); }, { "aria-label": `remove ${name}` })), html("span", { class: "control" }, typed, button("Add", add)));
+      chips.replaceChildren(...state.classes.map((name) => button(`${name} ×`, () => { Object.assign(state, { classes: state.classes.filter((one) => one !== name), message: "" }); draw(); }, { "aria-label": `remove ${name}` })), html("span", { class: "control" }, typed, button("Add", add)));
       message.textContent = state.message;
       say(views[state.view]());
     }

@@ -90,20 +90,20 @@ function blocks(table, size) {
 export default {
   render({ model, el }) {
     const { controls, stage, say, width, redraw } = frame(el, "masks", "Mask explorer");
-    const state = { ...model.get("data"), query: 3, key: 0, changed: null, hover: null, block: null, size: 4, lie: null, guessing: false, wrong: [], found: false, tried: 0 };
+    const state = { ...model.get("data"), query: 3, key: 0, changed: null, hover: null, block: null, size: 4, lie: null, guessing: false, wrong: [], found: false, tried: [], written: false };
     let shown, problem = "";
     const cursor = html("div", { class: "grid", tabindex: 0, role: "application", style: "display:inline-block" });
-    const block = html("div", {}), main = html("div", {}), beside = html("div", { class: "columns" }, main, block), legend = html("p", { class: "small soft" }), said = html("p", { "aria-hidden": "true" }), game = html("div", { class: "controls" }), note = html("p", { role: "alert" });
+    const block = html("div", {}), main = html("div", {}), beside = html("div", { class: "columns" }, main, block), legend = html("p", { class: "small soft" }), said = html("p", { "aria-hidden": "true", style: "min-height:4.4em" }), game = html("div", { class: "controls" }), note = html("p", { role: "alert" });
     const number = slider("number", { min: 1, max: 4, value: state.number }, (value) => { state.number = value; renew(); });
-    const typed = field("text", state.text, (value) => { state.text = value; renew(); }, { size: 34 });
-    const insert = (word) => button(word, () => { typed.input.value = state.text = `${state.text.trim()} ${word} `.trimStart(); typed.input.focus(); renew(); }, { "aria-label": `add ${word}` });
-    controls.append(choice("mask", Object.keys(PATTERNS).map((name) => [name, name]), state.name, (name) => { Object.assign(state, { name, text: fitting(name, state.text) }); typed.input.value = state.text; renew(); }),
+    const typed = field("text", state.text, (value) => { Object.assign(state, { text: value, written: true }); renew(); }, { style: "width:min(26rem, 80vw)" });
+    const insert = (word) => button(word, () => { state.written = true; typed.input.value = state.text = `${state.text.trim()} ${word} `.trimStart(); typed.input.focus(); renew(); }, { "aria-label": `add ${word}` });
+    controls.append(choice("mask", Object.keys(PATTERNS).map((name) => [name, name]), state.name, (name) => { Object.assign(state, { name, text: fitting(name, state.written ? state.text : model.get("data").text) }); if (name.startsWith("Flamingo")) state.query = MOST_WORDS; typed.input.value = state.text; renew(); }),
       typed, html("span", { class: "control" }, insert(IMAGE), insert(DOCUMENT), insert(PAD)), number,
       buttons("block size", [[2, "2"], [4, "4"]], state.size, (value) => { state.size = +value; state.block = null; draw(); }));
     main.append(cursor, said, game);
-    stage.append(note, html("p", { class: "small soft" }, "Point at a row to see which keys it attends to. A click, on any cell, changes what the key of its column (the word on top) holds: which outputs move?"), legend, beside);
+    stage.append(note, html("p", { class: "small soft" }, "Point at a row to see which keys it attends to. A click, on any cell, changes what the key of its column (the word on top) holds: which outputs move? Click again to undo."), legend, beside);
 
-    const restart = () => Object.assign(state, { changed: null, wrong: [], found: false, guessing: false, tried: 0, lie: null, again: false });
+    const restart = () => Object.assign(state, { changed: null, wrong: [], found: false, guessing: false, tried: [], lie: null, again: false });
     // In the middle of a game another mask or text hides a new lie.
     function renew() {
       const playing = state.lie && state.found === false;
@@ -127,8 +127,8 @@ export default {
       Object.assign(state, { query, key });
       if (!state.guessing) {
         state.changed = state.changed === key ? null : key;
-        if (state.lie && !state.found && state.changed !== null) state.tried += 1;
-      } else if (query === state.lie[0] && key === state.lie[1]) Object.assign(state, { found: true, guessing: false });
+        if (state.lie && !state.found && state.changed !== null) state.tried.push(key);
+      } else if (query === state.lie[0] && key === state.lie[1]) Object.assign(state, { found: true, guessing: false, changed: key }); // its bar shows the proof
       else state.wrong.push(`${query},${key}`);
       draw();
     }
@@ -140,22 +140,22 @@ export default {
       let words = html("span", { class: "soft" }, "One cell will be computed wrongly; the drawing stays honest. Find it.");
       if (state.lie && !state.found) {
         tools.splice(0, 1, act("Change a key", () => { state.guessing = false; draw(); }, { "aria-pressed": String(!state.guessing) }),
-          act("Accuse a cell", () => { state.guessing = true; draw(); }, { "aria-pressed": String(state.guessing) }), act("Give up", () => { state.found = null; draw(); }));
+          act("Accuse a cell", () => { state.guessing = true; draw(); }, { "aria-pressed": String(state.guessing) }), act("Give up", () => { Object.assign(state, { found: null, changed: state.lie[1] }); draw(); }));
         words = html("span", {}, state.again ? "The mask has changed, and a new lie is hidden in it. " : "", state.guessing ? "Click the cell that lies." : "Click columns to change their keys. Does an output move that must not, or stay still that must move?",
-          state.wrong.length ? html("span", { class: "message" }, ` Not that one (${state.wrong.length} wrong).`) : "");
-        if (state.found === null) { tools.length = 0; tools.push(act("Hide another lie", hide)); words = told("It was"); }
+          state.wrong.length ? html("span", { class: "message" }, ` Not that one (${state.wrong.length} wrong): ${state.tried.includes(+state.wrong.at(-1).split(",")[1]) ? "with this key changed, its output did as the drawing says." : "you never changed this key."}`) : "");
+        if (state.found === null) { tools.length = 0; tools.push(act("Hide another lie", hide)); words = told("Given up."); }
       } else if (state.found) {
         tools[0].textContent = "Hide another lie";
-        const keys = `${state.tried} changed ${state.tried === 1 ? "key" : "keys"}`, wrong = state.wrong.length ? ` and ${state.wrong.length} wrong ${state.wrong.length === 1 ? "guess" : "guesses"}` : "";
-        words = state.tried ? told(`Found after ${keys}${wrong}:`, "good")
-          : told(`A lucky guess${wrong ? ` after ${state.wrong.length} wrong` : ""}: no key was changed. Which column would have shown it?`);
+        const keys = `${state.tried.length} changed ${state.tried.length === 1 ? "key" : "keys"}`, wrong = state.wrong.length ? ` and ${state.wrong.length} wrong ${state.wrong.length === 1 ? "guess" : "guesses"}` : "";
+        words = state.tried.length ? told(`Found after ${keys}${wrong}:`, "good")
+          : told(`A lucky guess${wrong ? ` after ${state.wrong.length} wrong` : ""}: no key was changed.`);
       }
       game.replaceChildren(...tools, words);
       [...game.querySelectorAll("button")].find((one) => one.dataset.act === before)?.focus();
     }
     function told(start, kind = "") {
       const [query, key] = state.lie, may = shown.table[query][key];
-      return html("span", { class: kind }, `${start} '${shown.queries[query]}' ${may ? "doesn't attend" : "attends"} to '${shown.keys[key]}', against the mask.`);
+      return html("span", { class: kind }, `${start} The lie: ${shown.queries[query]} (row ${query + 1}) ${may ? "doesn't" : "does"} attend to ${shown.keys[key]} (column ${key + 1}); the mask ${may ? "allows" : "forbids"} it.`);
     }
 
     function words(query, key) {
