@@ -53,7 +53,7 @@ def attention_explorer(
     """
     pixels = world.to_pixels(images)
     maps = {
-        name: [packed(maps_of(one, text)) for one, text in zip(pixels, texts)]
+        name: [packed(maps_of(image, text)) for image, text in zip(pixels, texts)]
         for name, maps_of in models.items()
     }
 
