@@ -175,6 +175,7 @@ GESTURES: dict[str, dict[str, Gesture]] = {
     "gates": {
         "scrub over training": drag("svg", -120),
         "step by arrow key": key("[role=application]", "ArrowLeft"),
+        "first step by Home": key("[role=application]", "Home"),
         "step by slider": key("input[type=range]", "ArrowRight"),
         "close all gates": press("Close all gates"),
         "drag a gate": drag("[data-gate='1'] circle", -40),

@@ -55,7 +55,7 @@ explorers.sampling_explorer(recipes.get("language").train_or_load(scale).model)
 # %% [markdown]
 # ## Gates
 #
-# How Flamingo's gates opened while it trained: drag the line, or press Play. The same trained model then speaks with its gates where they were at that step, or where you put them. Before you look: what will it say of a hammer with all gates closed? In which order do thing and background become right? Then close all gates and open one: which gate alone names the most of the five things (lesson 11)? Begin with the pizza; put each gate on its dotted mark, where training left it. What was tried is kept below the gates. Last, "who learns": with all gates closed, which parameters get a gradient? With a kernel: any gates together, and any text.
+# How Flamingo's gates opened while it trained: drag the line, or press Play. The same trained model then speaks with its gates where they were at that step, or where you put them. Before you look: what will it say of a hammer with all gates closed? Choose the pizza: in which order do thing and background become right, and is it so for the train? Then close all gates and open one: which gate alone names the most of the five things (lesson 11)? Put each gate on its dotted mark, where training left it. What was tried is kept and counted below the gates. Last, "who learns": with all gates closed, which parameters get a gradient? With a kernel: any gates together, and any text.
 
 # %%
 trained = recipes.get("flamingo").train_or_load(scale)
@@ -122,7 +122,7 @@ explorers.threshold_explorer(*explorer_models.noisy_captions(blip, scale))
 # %% [markdown]
 # ## A scene of your own
 #
-# A cat and a car, at five places, on any background: drag them and compare what each model says first. Flamingo, BLIP-2, BLIP and Frozen go on with words; CLIP chooses among texts with commas between. Which models never say car first, wherever it stands, and which says it about as often as cat? Which changes its first word when cat and car change places? Does the background matter? Put the cat in the middle and the car at bottom right: they overlap, the car in front, and what do the models see now? With a kernel anything stands anywhere, at any size, and you ask what you like: which model names the larger thing first?
+# A cat and a car, at five places, on any background: drag them and compare what each model says first. Flamingo, BLIP-2, BLIP and Frozen go on with words; CLIP chooses among texts with commas between. What each model says at all places is counted below its bars: which models never say car first, and which says it as often as cat on green or brown? Which changes its first word when cat and car change places? Does the background matter? Put the cat in the middle and the car at bottom right: they overlap, the car in front, and what do the models see now? With a kernel anything stands anywhere, at any size, and you ask what you like: which model names the larger thing first?
 
 # %%
 explorers.scene_maker(

@@ -128,7 +128,7 @@ export default {
       if (strange) found.push(`No example shows the asked thing (${thing}), so nothing in the prompt says its name. Ask with another picture of it: is it ${said} again?`);
       if (shown.length === 1 && all[0] === said && state.found[0][said] > 0.5 && names.includes(said)) {
         const strangers = tray.map((one, picture) => ({ one, picture })).filter(({ one, picture }) => one.word !== tray[shown[0].picture].word && picture < pictures.length), called = strangers.filter(({ picture }) => looked(shown, picture)?.[0][said] > 0.5);
-        if (called.length) found.push(`Does it suffice? Of ${strangers.length} pictures of other things it calls ${called.length} ${said}, too.`);
+        if (called.length) found.push(`One example doesn't suffice: ${called.length === strangers.length ? "all" : `${called.length} of`} ${strangers.length} pictures of a ${[...new Set(strangers.map(({ one }) => one.word))].join(" or a ")}${called.some(({ picture }) => picture === query().picture) ? " (the asked one among them)" : ""} are called ${said}, too.`);
       }
       const same = shown.length > 1 && new Set(shown.map(({ picture }) => tray[picture].word)).size === 1 && new Set(all).size > 1;
       if (same) {
@@ -138,13 +138,13 @@ export default {
       const other = !same && new Set(all).size > 1 && looked(shown.map((one, index) => ({ ...one, name: all[(index + 1) % all.length] })))?.[1];
       if (other && state.found) {
         const [before, after] = [state.found[1], other].map((row) => names.reduce((one, next) => (row[next] > row[one] ? next : one)));
-        found.push(before === after ? `Grey prefers ${before}, and does so with the names exchanged, too (${percent(state.found[1][before])} and ${percent(other[before])}): the model's habit, whichever example bears which name.`
-          : `Grey prefers ${before}; with the names exchanged, ${after}: it goes by their order, not by the pictures.`);
+        found.push(before === after ? `Without the pictures it leans to ${before} (${percent(state.found[1][before])}), also after exchanging the names (${percent(other[before])}). That's a habit of words.`
+          : `Without the pictures it leans to ${before}; after exchanging the names, to ${after}: it goes by their order.`);
       }
       return found;
     }
     // Beside the prompt what it answers, where there is room.
-    const cardWidth = () => clamp(Math.floor((width() - 14 * count) / (count + 1)) - 14, 66, 96), promptWidth = () => (count + 1) * (cardWidth() + 12) + 14 * count + 4, beside = () => width() - promptWidth() >= 320;
+    const cardWidth = () => clamp(Math.floor((width() - 14 * count - 12) / (count + 1)) - 14, 66, 96), promptWidth = () => (count + 1) * (cardWidth() + 12) + 14 * count + 16, beside = () => width() - promptWidth() >= 320;
 
     function draw() {
       const key = root.contains(document.activeElement) ? document.activeElement.dataset.key : null;
@@ -155,18 +155,18 @@ export default {
       ribbon.replaceChildren(...words.map(([word, phi], index) => html("span", { "data-word": index, "data-phi": phi, style: `display:inline-block;white-space:nowrap;cursor:pointer;padding:1px 4px;border-radius:4px;border-bottom:4px solid ${phi > used().length ? ASKED : COLOURS[state.places.indexOf(used()[phi - 1])]};${index === at ? "background:var(--sky);" : ""}` },
         word, html("sub", { class: "soft", style: "font-size:11px" }, phi))), html("span", { style: "padding:1px 4px" }, "…"));
       const reads = at === null ? "The small number (phi) counts the images so far, an <image> itself included. A word attends to the last of them only. Point at a word."
-        : `'${words[at][0]}': phi = ${words[at][1]}, so by cross-attention it attends to picture ${words[at][1]} and to no other. What earlier words saw of earlier pictures reaches it by the language model's own self-attention.`;
+        : `'${words[at][0]}': phi = ${words[at][1]}, so by cross-attention it attends to picture ${words[at][1]} of the prompt (${words[at][1] > used().length ? "the asked one" : `example ${state.places.indexOf(used()[words[at][1] - 1]) + 1}`}) and to no other. What earlier words saw of earlier pictures reaches it by the language model's own self-attention.`;
       about.textContent = reads;
       const found = state.found, listed = Object.keys(found[0]), best = (row) => listed.reduce((one, other) => (row[other] > row[one] ? other : one)), a = best(found[0]);
       const difference = Math.max(...listed.map((name) => Math.abs(found[0][name] - found[1][name])));
       const verdict = !used().length ? "Without an example no name has a meaning: what is left is the language model's habit."
-        : `${a}: ${percent(found[1][a])} without the examples' pictures, ${percent(found[0][a])} with them. ${difference < 0.005 ? "They change nothing here." : difference < 0.1 ? `They change little here: by ${percent(difference)}.` : ""}`;
-      const rows = listed.flatMap((name) => [{ name: `${name}, with pictures`, value: found[0][name], colour: "var(--blue)", data: { "data-answer": name } }, { name: `${name}, without them`, value: found[1][name], colour: "var(--line)", data: { "data-blind": name } }]);
+        : `${a}: ${percent(found[1][a])} without the examples' pictures, ${percent(found[0][a])} with them. ${difference < 0.005 ? "The pictures change nothing here." : difference < 0.1 ? `The pictures change little here: by ${percent(difference)}.` : ""}`;
+      const rows = !used().length ? listed.map((name) => ({ name, value: found[1][name], colour: "var(--line)", data: { "data-answer": name, "data-blind": name } })) : listed.flatMap((name) => [{ name: `${name}, with pictures`, value: found[0][name], colour: "var(--blue)", data: { "data-answer": name } }, { name: `${name}, without them`, value: found[1][name], colour: "var(--line)", data: { "data-blind": name } }]);
       const told = listed.map((name) => `${name} ${percent(found[0][name])}, without the examples' pictures ${percent(found[1][name])}`).join("; ");
       result.style.width = beside() ? `${width() - promptWidth() - 28}px` : "100%";
       result.style.opacity = state.waiting ? 0.4 : 1;
-      result.replaceChildren(html("p", {}, "It answers: this is a ", ...(found[0][a] < SURE ? ["barely: ", a, ` ${percent(found[0][a])}`] : [html("strong", { style: "font-size:17px" }, a)])), bars(Math.min(beside() ? width() - promptWidth() - 28 : width(), 460), rows, { label: `Probability of each name: ${told}`, chance: 1 / listed.length, room: 150 }),
-        html("p", { class: "small soft" }, "Probability of the next word among these names (0 to 1). Dashed: chance. Grey: the same words and the asked picture; the examples' pictures are taken out."), html("p", {}, verdict),
+      result.replaceChildren(html("p", {}, "It answers: this is a ", html("strong", { style: "font-size:17px" }, a), found[0][a] < SURE ? `, but barely (${percent(found[0][a])}).` : "."), bars(Math.min(beside() ? width() - promptWidth() - 28 : width(), 460), rows, { label: `Probability of each name: ${told}`, chance: 1 / listed.length, room: 150 }),
+        html("p", { class: "small soft" }, "Probability of the next word among these names (0 to 1). Dashed: chance.", used().length ? " Grey: the same words and the asked picture; the examples' pictures are taken out." : ""), html("p", {}, verdict),
         ...remarks(listed, a, best(found[1])).map((one) => html("p", { class: "small" }, one)));
       message.textContent = state.message;
       exchange.disabled = !used().length;
@@ -177,8 +177,8 @@ export default {
     }
 
     const shelf = html("div", { role: "group", "aria-label": "Pictures to choose from", style: "display:flex;flex-wrap:wrap;gap:6px" });
-    const prompt = html("div", { role: "group", "aria-label": "The prompt", style: "display:flex;flex-wrap:wrap;gap:8px 14px;align-items:flex-start;margin:8px 0" });
-    const ribbon = html("div", { tabindex: 0, role: "application", style: "line-height:2.1;max-width:46rem" }), about = html("p", { class: "small soft", "aria-hidden": "true", style: "min-height:4.4em" }); // as high for each word
+    const prompt = html("div", { role: "group", "aria-label": "The prompt", style: "display:flex;flex-wrap:wrap;gap:8px 14px;align-items:flex-start;margin:8px 0;padding:0 6px" });
+    const ribbon = html("div", { tabindex: 0, role: "application", style: "line-height:2.1;max-width:46rem;margin:0 5px" }), about = html("p", { class: "small soft", "aria-hidden": "true", style: "min-height:4.4em" }); // as high for each word
     const result = html("div", {}), message = html("p", { class: "message", role: "alert" });
     // Each example takes the name of the next one; where all have the same, the other one.
     const exchange = button("Exchange the names", () => {
@@ -200,7 +200,7 @@ export default {
       };
       controls.append(typed, button("Add", add));
     }
-    stage.append(html("p", { class: "small soft" }, "Drag a picture to a place of the prompt, or click it: it goes where the dashed frame is (click a place to move that frame). Press ×, or drag it out with a mouse, to take it away."),
+    stage.append(html("p", { class: "small soft" }, "Drag a picture to a place of the prompt, or click it: it goes where the dashed frame is (click a place to move that frame). Press ×, or drag it out with a mouse, to take it away; the asked place is never empty."),
       shelf, message, html("div", { class: "columns" }, prompt, result), html("p", {}, html("strong", {}, "What the model reads")), ribbon, about);
     const point = (word) => { if (word !== state.word) { state.word = word; draw(); } };
     hovering(ribbon, "word", (hit) => point(hit ? +hit.word : null));

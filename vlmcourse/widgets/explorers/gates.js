@@ -12,7 +12,7 @@ export default {
     const unpacked = (text) => Uint8Array.from(atob(text), (one) => one.charCodeAt(0)), bytes = unpacked(data.probabilities), pairs = unpacked(written), firsts = unpacked(data.first), last = steps.length - 1, limit = grid.at(-1);
     const rowOf = { step: 0, factor: steps.length, trained: steps.length + factors.length, closed: steps.length + factors.length + grid.length * names.length, alone: steps.length + factors.length + 2 * grid.length * names.length }, asTrained = factors.findIndex((one) => Math.abs(one - 1) < 1e-6);
     // `saved`: the number of the opening whose answers are saved; `factor`: that of all gates' factor; null where there is none.
-    const state = { view: "says", picture: 0, gate: 0, step: last, factor: asTrained, values: [...trained], base: "trained", saved: last, what: "", opening: "all gates as trained", asked: null, text: data.text, tried: {}, message: "" };
+    const state = { view: "says", picture: 0, gate: 0, step: last, factor: asTrained, values: [...trained], base: "trained", saved: last, what: "", opening: null, unmeasured: "", asked: null, text: data.text, tried: {}, message: "" };
     const colour = (gate) => COLOURS[gate % COLOURS.length], dash = (gate) => DASHES[Math.floor(gate / COLOURS.length)];
 
     // What the model says: { words, probabilities, written }, and of what is saved `first`, the probability of the first word written.
@@ -36,11 +36,11 @@ export default {
       } catch (error) { if (number === latest) state.message = error.message; }
       if (number === latest) draw();
     }
-    const toStep = (step) => changed({ step, factor: step === last ? asTrained : null, values: gates.map((line) => line[step]), saved: rowOf.step + step, base: "trained", what: step === last ? "gates as trained" : `gates as they were at step ${steps[step]}` });
+    const toStep = (step) => changed({ step, factor: step === last ? asTrained : null, values: gates.map((line) => line[step]), saved: rowOf.step + step, base: "trained", what: step === last ? "gates as trained" : `gates of step ${steps[step]} in the trained model` });
     const toFactor = (index) => index === asTrained ? toStep(last) : changed({ factor: index, values: trained.map((value) => clamp(value * factors[index], -0.999, 0.999)), saved: rowOf.factor + index, base: factors[index] ? "trained" : "closed",
       what: factors[index] ? `all gates times ${factors[index].toFixed(1)}` : "all gates closed: the language model alone" });
     // One gate by hand: the others stay at their base where only one can differ, with a kernel wherever they are.
-    const stops = (gate) => [...grid, trained[gate]].sort((a, b) => a - b);
+    const stops = (gate) => [...grid.filter((value) => !value || Math.abs(value - trained[gate]) > 0.02), trained[gate]].sort((a, b) => a - b);
     function toValue(gate, wanted) {
       const value = stops(gate).reduce((best, one) => (Math.abs(one - wanted) < Math.abs(best - wanted) ? one : best)), index = grid.indexOf(value), closed = state.base === "closed", base = closed ? trained.map(() => 0) : trained;
       const free = ask && !state.values.every((one, at) => at === gate || Math.abs(one - base[at]) < 1e-4), values = (free ? state.values : base).map((one, at) => (at === gate ? value : one));
@@ -53,24 +53,24 @@ export default {
     const SAID = 264, beside = () => width() >= 600, space = () => (beside() ? width() - SAID - 24 : width()) - 8;
 
     // Steps lie on a logarithmic axis, since most happens early.
-    const left = 44, across = () => Math.min(space(), 620) - left - 12, x = (step) => left + (across() * Math.log(steps[step])) / Math.log(steps[last]);
+    const left = 80, across = () => Math.min(space(), 620) - left - 12, x = (step) => left + (across() * Math.log(steps[step])) / Math.log(steps[last]);
     const nearest = (at) => steps.reduce((best, _, step) => (Math.abs(x(step) - at) < Math.abs(x(best) - at) ? step : best), 0);
     const RIGHT = 32; // the room of two rows: where the thing is right, and where the background is
     function chart() {
-      const high = 110, low = 76, top = Math.max(0.1, ...gates.flat().map(Math.abs)) * 1.1, y = (value) => 8 + (high * (top - value)) / (2 * top), most = Math.max(...loss, blind) * 1.05, down = (value) => high + 40 + low * (1 - value / most), unit = most > 3 ? 2 : 1;
+      const high = 110, low = 76, top = Math.max(0.1, ...gates.flat().map(Math.abs)) * 1.1, tick = Math.floor(10 * top) / 10, y = (value) => 8 + (high * (top - value)) / (2 * top), most = Math.max(...loss, blind) * 1.05, down = (value) => high + 40 + low * (1 - value / most), unit = most > 3 ? 2 : 1;
       const path = (values, to) => values.map((value, step) => `${step ? "L" : "M"}${x(step).toFixed(1)} ${to(value).toFixed(1)}`).join("");
       const ticks = [1, 10, 100, 1000, 10000].filter((tick) => tick <= steps[last]), end = left + across();
       return svg("svg", { width: end + 12, height: high + low + 78 + RIGHT, "aria-hidden": "true", style: "cursor:ew-resize" },
         svg("rect", { x: 0, y: 0, width: end + 12, height: high + low + 60 + RIGHT, fill: "transparent" }),
-        [top, 0, -top].map((value, index) => [svg("path", { d: `M${left} ${y(value)}H${end}`, stroke: "var(--line)", "stroke-width": index === 1 ? 1.5 : 0.5 }), svg("text", { class: "small soft", x: left - 6, y: y(value) + 4, "text-anchor": "end" }, signed(value))]),
-        svg("text", { class: "small soft", x: left + 4, y: 18 }, "gates, tanh α (no unit)"),
+        [tick, 0, -tick].map((value, index) => [svg("path", { d: `M${left} ${y(value)}H${end}`, stroke: "var(--line)", "stroke-width": index === 1 ? 1.5 : 0.5 }), svg("text", { class: "small soft", x: left - 6, y: y(value) + 4, "text-anchor": "end" }, `${value < 0 ? "−" : ""}${Math.abs(value).toFixed(value ? 1 : 0)}`)]),
+        svg("text", { class: "small soft", x: left + 4, y: 18 }, "gate = tanh α"),
         gates.map((line, gate) => svg("path", { d: path(line, y), fill: "none", stroke: colour(gate), "stroke-dasharray": dash(gate), "stroke-width": gate === state.gate ? 3.5 : 1.8 })),
         Array.from({ length: Math.floor(most / unit) + 1 }, (_, index) => svg("text", { class: "small soft", x: left - 6, y: down(unit * index) + 4, "text-anchor": "end" }, unit * index)),
         svg("path", { d: `M${left} ${down(0)}H${end}`, stroke: "var(--line)" }), svg("path", { d: path(loss, down), fill: "none", stroke: "var(--ink)", "stroke-width": 1.8 }),
         svg("path", { d: `M${left} ${down(blind)}H${end}`, stroke: "var(--soft)", "stroke-dasharray": "5 4" }), svg("text", { class: "small soft", x: end - 8, y: down(blind) - 4, "text-anchor": "end" }, `all gates closed: ${blind.toFixed(1)}`),
         svg("text", { class: "small soft", x: left + 4, y: high + 32 }, "training loss, nats a word"),
         ticks.map((tick) => { const at = left + (across() * Math.log(tick)) / Math.log(steps[last]); return svg("text", { class: "small soft", x: at, y: down(0) + 16 + RIGHT, "text-anchor": "middle" }, tick); }),
-        [["thing", nouns[state.picture]], ["on …", [backgrounds[state.picture]]]].map(([title, wanted], row) => [svg("text", { class: "small soft", x: left - 6, y: down(0) + 17 + 15 * row, "text-anchor": "end" }, title),
+        [["thing", nouns[state.picture]], ["background", [backgrounds[state.picture]]]].map(([title, wanted], row) => [svg("text", { class: "small soft", x: left - 6, y: down(0) + 17 + 15 * row, "text-anchor": "end" }, title),
           steps.map((_, step) => wanted.some((word) => writtenAt(step).split(/ question\b/)[0].split(" ").includes(word)) && svg("rect", { "data-right": title, x: x(step) - 3, y: down(0) + 8 + 15 * row, width: 6, height: 10, fill: row ? "var(--sky)" : "var(--green)", stroke: "var(--green)" }))]),
         svg("text", { class: "small soft", x: left + across() / 2, y: down(0) + 32 + RIGHT, "text-anchor": "middle" }, "training step, logarithmic"),
         svg("path", { d: `M${x(state.step)} 4V${down(0)}`, stroke: "var(--orange)", "stroke-width": 3, opacity: atStep() ? 1 : 0.35 }), svg("path", { d: `M${x(state.step) - 8} ${down(0)}h16l-8 -11z`, fill: "var(--orange)" }));
@@ -107,10 +107,11 @@ export default {
       html("div", { style: "min-height:180px;margin-top:6px" }, bars(beside() ? SAID : Math.min(width(), 400), rows, { label: told, room: 96 })),
       html("p", { class: "small soft" }, `Probability of the next word (0 to 1), in a fixed order. →: the word it writes. Green: the thing of the picture.${cut ? " …: writing was stopped here, within a word or not." : ""}`));
       setting.textContent = `Now: ${state.what}.`;
-      alone.replaceChildren(html("strong", {}, ask ? "" : `Others: ${state.base === "closed" ? "closed" : "as trained"}. `), `A gate moves by ${(grid[1] - grid[0]).toFixed(2)}, and stops at its dotted mark, where training put it.${ask ? "" : " One at a time: the one before goes back."}`);
-      const list = (gate, wanted) => pictures.map((_, index) => index).filter((index) => state.tried[gate][index] === wanted).map((index) => nouns[index].join(" and ")).join(", ");
-      tally.replaceChildren(...Object.keys(state.tried).map((gate) => html("div", { "data-tried": gate }, `${names[gate]} alone: `, list(gate, true) && html("span", { class: "good" }, `✓ ${list(gate, true)} `), list(gate, false) && html("span", { class: "soft" }, `✗ ${list(gate, false)}`))));
-      plot.setAttribute("aria-label", `Gates and loss over training, at step ${steps[state.step]} of ${steps[last]}; left and right go through training. Loss ${loss[state.step].toFixed(2)}; with all gates closed ${blind.toFixed(2)}.`);
+      const away = state.base === "trained" && state.values.filter((value, gate) => Math.abs(value - trained[gate]) > 1e-3).length > 1;
+      alone.replaceChildren(html("strong", {}, ask ? "" : away ? `${state.what[0].toUpperCase()}${state.what.slice(1)}. Move one: the others go to as trained. ` : `Others: ${state.base === "closed" ? "closed" : "as trained"}. `), `A gate moves by ${(grid[1] - grid[0]).toFixed(2)}, and stops at its dotted mark, where training put it.${ask ? "" : " Only one gate is open by hand; moving another sets the first back."}`);
+      tally.replaceChildren(...Object.entries(state.tried).map(([gate, tried]) => html("p", { "data-tried": gate }, `${names[gate]} alone: `, html("strong", {}, `${Object.values(tried).filter(Boolean).length} of ${pictures.length}`),
+        nouns.map((wanted, index) => html("span", { class: tried[index] ? "good" : "soft", style: "white-space:nowrap" }, ` ${index in tried ? (tried[index] ? "✓" : "✗") : "·"} ${wanted.join(" and ")} `)))));
+      plot.setAttribute("aria-label", `Gates and loss over training, at step ${steps[state.step]} of ${steps[last]}; left and right go through training, Home and End to its ends. Loss ${loss[state.step].toFixed(2)}; with all gates closed ${blind.toFixed(2)}.`);
       board.setAttribute("aria-label", `Gates; up and down choose one, left and right move it. ${names.map((one, gate) => `${one} ${signed(state.values[gate])}`).join(", ")}. Chosen: ${names[state.gate]}.`);
       thumbs.setAttribute("aria-label", `Pictures; arrow keys choose. Chosen: ${right.join(" and ")}.`);
       return told;
@@ -120,7 +121,7 @@ export default {
       const low = Math.floor(Math.log10(Math.min(...all)) - 0.01), high = Math.ceil(Math.log10(Math.max(...all))), number = (value) => (value === 0 ? "none" : value >= 10 ? value.toFixed(0) : value.toPrecision(2));
       const rows = Object.entries(norms).map(([part, value]) => ({ name: part, value: value ? (Math.log10(value) - low) / (high - low) : 0, said: number(value), data: { "data-part": part } }));
       const told = `${state.opening}: ${rows.map((row) => `${row.name} ${row.said}`).join(", ")}.`;
-      norm.replaceChildren(bars(Math.min(width() - 4, 560), rows, { label: `Norm of the gradient. ${told}`, room: 146 }),
+      norm.replaceChildren(html("p", {}, html("strong", {}, state.unmeasured)), bars(Math.min(width() - 4, 560), rows, { label: `Norm of the gradient. ${told}`, room: 146 }),
         html("p", { class: "small soft" }, `Norm of the training loss's gradient for each group of parameters (nats per unit of the parameter). The bars are logarithmic, from ${10 ** low} to ${10 ** high} for every choice of gates. 'New words': the embeddings of <image> and <EOC>, the only words that are trained. 'Norms before them': the layer norms before gated attention and gated feed-forward.`), html("p", {}, `No gradient reaches: ${silent.join(", ")}.`));
       return told;
     }
@@ -133,7 +134,8 @@ export default {
       scrub.querySelector("input").style.opacity = atStep() ? 1 : 0.5;
       factor.querySelector("input").style.opacity = state.factor === null ? 0.5 : 1;
       whole.style.gridTemplateColumns = beside() ? `minmax(0, 1fr) ${SAID}px` : "minmax(0, 1fr)";
-      speech.style.gridArea = beside() ? "1 / 2 / span 3 / 3" : "";
+      speech.style.gridArea = beside() ? "1 / 2 / span 4 / 3" : "";
+      under.style.order = beside() ? 0 : 1; // on a phone what it says comes first
       const told = state.view === "says" ? says() : learns();
       message.textContent = state.message;
       say(told);
@@ -157,20 +159,22 @@ export default {
     const factor = slider("all gates times", { min: 0, max: factors.length - 1, value: asTrained, show: (index) => (index === state.factor ? factors[index].toFixed(1) : "–") }, byHand(toFactor));
     // The opening of which gradients are saved, that the gates stand at.
     function opened() {
-      const open = names.filter((_, gate) => Math.abs(state.values[gate]) > 1e-6), wanted = open.length ? `only ${open.join()} open` : "all gates closed";
-      return wanted in gradients ? wanted : "all gates as trained";
+      const open = names.filter((_, gate) => Math.abs(state.values[gate]) > 1e-6), wanted = open.length ? `only ${open.join()} open` : "all gates closed", shown = wanted in gradients ? wanted : "all gates as trained", same = state.values.every((value, gate) => Math.abs(value - trained[gate]) < 1e-3 || (wanted === shown && !value));
+      if (same && wanted !== shown && state.opening === null) return { opening: "all gates closed", unmeasured: "" };
+      return { opening: shown, unmeasured: same ? "" : `Not measured: ${state.what}. Here: ${shown}${wanted === shown ? " as far as trained" : ""}.` };
     }
-    const opening = choice("gates", Object.keys(gradients).map((one) => [one, one]), state.opening, (value) => { state.opening = value; draw(); });
+    const opening = choice("gates", Object.keys(gradients).map((one) => [one, one]), state.opening, (value) => { Object.assign(state, { opening: value, unmeasured: "" }); draw(); });
     const typed = ask && field("text", data.text, (text) => changed({ text: text.trim() || data.text }), { size: 24 });
     const alone = html("p", { class: "small", "aria-hidden": "true" }), tally = html("div", { class: "small" });
-    const under = html("p", { class: "small" }, `The other weights are those of step ${steps[last]}: gates of an early step can suit them badly, and probabilities jump, though the loss was falling then. Marks under the loss: where it writes the right thing, the right background.`);
-    const speech = html("div", { style: "min-width:0" }, setting, thumbs, answer), whole = html("div", { style: "display:grid;gap:8px 24px" }, plot, speech, html("div", { class: "controls", style: "margin:8px 0 0" }, all, factor), html("div", {}, alone, board, tally), under);
+    const under = html("p", { class: "small" }, `The other weights are those of step ${steps[last]}: gates of an early step can suit them badly, and probabilities jump, though the loss was falling then. Marks under the loss: where it writes the right thing, the right background. Dashed: the trained model with its gates closed, on held-out pages. In the first steps the gates are as good as closed, too, yet the loss lies above: <image> and <EOC> are new words still, and each step has its own pages.`);
+    const speech = html("div", { style: "min-width:0" }, setting, thumbs, answer), whole = html("div", { style: "display:grid;gap:8px 24px" }, plot, under, speech, html("div", { class: "controls", style: "margin:8px 0 0" }, all, factor), html("div", {}, alone, board, tally));
     const hint = html("p", { class: "small soft" }, "Drag the orange line through training, or press Play. Then close all gates, and open one by hand.");
     const says_ = [player, scrub, hint, whole, ...(typed ? [typed] : [])], learns_ = [opening, norm];
-    controls.append(buttons("", [["says", "what it says"], ["learns", "who learns"]], state.view, (view) => { stop(); Object.assign(state, { view, opening: opened() }); opening.querySelector("select").value = state.opening; draw(); }), player, scrub, opening, ...(typed ? [typed] : []));
+    controls.append(buttons("", [["says", "what it says"], ["learns", "who learns"]], state.view, (view) => { stop(); Object.assign(state, { view }, view === "learns" ? opened() : {}); opening.querySelector("select").value = state.opening; draw(); }), player, scrub, opening, ...(typed ? [typed] : []));
     stage.append(hint, message, whole, norm);
 
     dragging(plot, byHand((at) => { const step = nearest(at); if (step !== state.step || state.saved !== step) toStep(step); }), () => {}, "pan-y");
+    plot.addEventListener("keydown", (event) => { if (["Home", "End"].includes(event.key)) { event.preventDefault(); byHand(toStep)(event.key === "Home" ? 0 : last); } });
     arrows(plot, byHand((dx, dy) => toStep(clamp(state.step + dx - dy, 0, last))));
     let held = null;
     dragging(board, byHand((at, y) => { held ??= clamp(Math.floor(y / ROW), 0, names.length - 1); toValue(held, (2 * limit * (at - name())) / track() - limit); }), () => { held = null; }, "pan-y");

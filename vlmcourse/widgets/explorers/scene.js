@@ -14,15 +14,25 @@ export default {
     const tables = Object.fromEntries(names.map((name) => [name, Uint8Array.from(atob(models[name].table), (one) => one.charCodeAt(0))]));
     const placeOf = ({ x, y }) => positions.findIndex((place) => Math.abs(place[0] - x) + Math.abs(place[1] - y) < 1e-6);
 
+    // A model's saved answers with the two things at places a and b.
+    function answersAt(name, a, b) {
+      const { words: all, count } = models[name], table = tables[name], two = (at) => table[2 * at] + 256 * table[2 * at + 1];
+      const scene = (a * (positions.length - 1) + (b < a ? b : b - 1)) * colours.length + colours.indexOf(state.background);
+      return Array.from({ length: count }, (_, index) => { const at = 2 * (scene * count + index); return [all[two(at)], two(at + 1) / 65535]; });
+    }
     // A model's answers that are saved for the scene of now, or null.
     function saved(name = state.model) {
-      const [first, second] = state.things, { words: all, count, table, text: asked } = { ...models[name], table: tables[name] };
+      const [first, second] = state.things, { text: asked } = models[name];
       if (state.things.length !== 2 || state.texts[name] !== asked || first.word !== words[0] || second.word !== words[1] || first.size !== size || second.size !== size) return null;
       const [a, b] = [first, second].map(placeOf);
       if (a < 0 || b < 0) return null;
-      const scene = (a * (positions.length - 1) + (b < a ? b : b - 1)) * colours.length + colours.indexOf(state.background);
-      const two = (at) => table[2 * at] + 256 * table[2 * at + 1];
-      return { split: splits[colours.indexOf(state.background)], answers: Array.from({ length: count }, (_, index) => { const at = 2 * (scene * count + index); return [all[two(at)], two(at + 1) / 65535]; }) };
+      return { split: splits[colours.indexOf(state.background)], answers: answersAt(name, a, b) };
+    }
+    // What a model says first on this background, with the two things at each pair of places: "cat 14, car 6".
+    function tally() {
+      const firsts = positions.flatMap((_, a) => positions.flatMap((_, b) => (a === b ? [] : [answersAt(state.model, a, b)[0][0].split(" ")])));
+      const counts = words.map((word) => [word, firsts.filter((said) => said.includes(word)).length]), rest = firsts.length - counts.reduce((sum, [, count]) => sum + count, 0);
+      return `At all ${firsts.length} placements on ${state.background} ${state.model} says first: ${counts.map(([word, count]) => `${word} ${count}`).join(", ")}${rest ? `, something else ${rest}` : ""}.`;
     }
     // What each model answers now, as far as it is known.
     const all = () => Object.fromEntries(names.map((name) => [name, name === state.model ? state.answers : saved(name)?.answers ?? []]));
@@ -125,7 +135,7 @@ export default {
       result.replaceChildren(html("p", {}, `${state.model} ${choosing ? "chooses among" : "goes on"}: `, html("strong", {}, text()), choosing ? "" : " …"),
         bars(Math.min(width(), 340), rows.map(([name, value]) => ({ name, value: value ?? 0, mark: earlier[name], said: value === null ? `< ${percent(Math.max(least, 0.01))}` : percent(value), colour: right(name) ? "var(--green)" : "var(--blue)", data: { "data-answer": name } })), { label: `Answers of ${state.model}: ${told}`, room: answers.length ? 0 : 90 }),
         html("p", { class: "small soft" }, `${choosing ? "Probability of each text. They share 1: two texts that both fit compete. Green: it names a thing of the picture." : "Probability of the next word (0 to 1). Green: a thing of the picture."}${rows.some(([, value]) => value === null) ? ` < ${percent(Math.max(least, 0.01))}: not among its ${answers.length} likeliest.` : ""}${Object.keys(earlier).length ? " Tick: before the last change." : ""}`),
-        ...(ask ? [html("p", { class: "small" }, `This scene: ${state.split}.`)] : []));
+        ...(saved() ? [html("p", { "data-tally": true }, tally())] : []), ...(ask ? [html("p", { class: "small" }, `This scene: ${state.split}.`)] : []));
       message.textContent = state.message;
       for (const one of [bigger, taken]) if (one) one.style.display = here ? "" : "none";
       if (here) bigger?.set(here.size);
@@ -155,7 +165,7 @@ export default {
     if (typed) controls.append(typed);
     stage.append(html("p", { class: "small soft" }, ask ? "Drag a thing, or its orange corner to resize it. Arrow keys move what is chosen."
       : `Drag the ${words.join(" or the ")}: it goes to the nearest dot; where the other one stands, they exchange. The ${words[1]} always lies in front. Choose a model for its bars. By keyboard in the picture: arrows, Home, Enter for the other thing.`),
-    html("div", { class: "controls" }, things, ...(ask ? [noun, button("Add", add), taken, bigger] : []), swatches, button("Change places", exchange), button("Start again", () => changed({ things: begin(), chosen: 0, background: data.background }))),
+    html("div", { class: "controls" }, things, ...(ask ? [noun, button("Add", add), taken, bigger] : []), swatches, button("Change places", exchange), button("Start again", () => { changed({ things: begin(), chosen: 0, background: data.background }); state.before = {}; draw(); })),
     message, html("div", { class: "columns" }, canvas, html("div", { style: "display:grid;gap:10px;max-width:100%" }, compared, result)), ...(ask ? [html("datalist", { id: "scene-nouns" }, nouns.map((name) => html("option", { value: name })))] : []));
 
     canvas.addEventListener("pointerdown", (event) => {
