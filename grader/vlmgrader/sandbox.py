@@ -209,7 +209,9 @@ def trouble() -> str | None:
         return None
     last_line = tried.stderr.strip().splitlines()[-1:] or [f"exit status {tried.returncode}"]
     prefixes = sys.prefix, sys.base_prefix
-    if "No such file" in last_line[0] and any(Path(one).is_relative_to("/tmp") for one in prefixes):
+    if "No such file" in last_line[0] and any(
+        Path(path).is_relative_to("/tmp") for path in prefixes
+    ):
         return f"Python is in {sys.prefix}, and a sandbox has a /tmp of its own. Move the course out of /tmp."
     return (
         f"bubblewrap can't make a sandbox here: {last_line[0]}. On Ubuntu 24.04 and later allow user namespaces "
