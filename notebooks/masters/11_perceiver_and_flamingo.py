@@ -981,7 +981,7 @@ Markdown(published("perceiver-table-1").markdown())
 Markdown(published("perceiver-table-2").markdown())
 
 # %% [markdown]
-# Flamingo's claims about its architecture, beside our runs in a small world (600 steps a run, three seeds; `benchmarks/replicate_flamingo.py`). The scores are means over several tasks, with different tasks in the paper and here, so compare directions. The verdict is computed by the course's rule. *Agrees*: the unchanged model is higher in every seed, and the mean gap exceeds two pooled standard deviations. *Disagrees*: the same with the signs exchanged. Otherwise *within noise*.
+# Flamingo's claims about its architecture, beside our runs in two small worlds, of 24 and of 48 nouns (three seeds; `benchmarks/replicate_flamingo.py` and `replicate_ablations.py`). The scores are means over several tasks, with different tasks in the paper and here, so compare directions. The verdict is computed by the course's rule. *Agrees*: the unchanged model is higher in every seed, and the mean gap exceeds two pooled standard deviations. *Disagrees*: the same with the signs exchanged. Otherwise *within noise*.
 
 # %%
 Markdown(tables.claims())
