@@ -5,6 +5,7 @@ Needs chromium (apt-get install chromium) and playwright (pip install playwright
 
 import base64
 import importlib.util
+import re
 
 import numpy as np
 import pytest
@@ -210,8 +211,8 @@ def test_without_a_kernel_a_walk_takes_saved_words_and_comes_to_its_end(chromium
         assert page.get_by_role("button", name="Step", exact=True).is_enabled()
 
 
-@pytest.mark.parametrize("p", [0.5, 0.9, 0.98])
-def test_the_nucleus_has_as_many_words_as_the_model_s(chromium, p):
+@pytest.mark.parametrize("p, temperature", [(0.5, 1), (0.9, 1), (0.98, 1), (1, 0.2)])
+def test_the_nucleus_has_as_many_words_as_the_model_s(chromium, p, temperature):
     generator = torch.Generator().manual_seed(0)
     logits = 2.5 * torch.randn(468, generator=generator)
 
@@ -222,16 +223,17 @@ def test_the_nucleus_has_as_many_words_as_the_model_s(chromium, p):
     tree = sampling.packed(sampling.tree(model, "a cat", 2))
     data = {"trees": {"a cat": tree}, "prompts": ["a cat"], "end": words[tokenizer.EOS]}
     data |= {"vocabulary": len(words), "beams": 4, "length": 2}
-    probabilities = logits.softmax(-1).sort(descending=True).values
-    expected = int((probabilities.cumsum(0) - probabilities < p).sum())
+    probabilities = (logits.double() / temperature).softmax(-1).sort(descending=True).values
+    expected = int((probabilities.cumsum(0) - probabilities < p).sum()) if p < 1 else len(words)
     with gestures.explorer_page(chromium, "sampling", data) as page:
         gestures.press("nucleus")(page.locator(".explorer"))
         slider = page.get_by_label("p", exact=True)
         slider.evaluate("one => { one.step = 0.01; }")
         slider.fill(str(p))
+        page.get_by_label("temperature", exact=True).fill(str(temperature))
         found = page.locator(".explorer").inner_text()
         said = next(line for line in found.splitlines() if "in the nucleus" in line)
-        assert int(said.split()[0]) == pytest.approx(expected, rel=0.05, abs=1.5)
+        assert int(re.search(r"\d+", said)[0]) == pytest.approx(expected, rel=0.05, abs=1.5)
 
 
 def test_all_refused_classes_are_named_and_forgotten_in_another_view(chromium):

@@ -38,7 +38,7 @@ export default {
       const total = raised.reduce((sum, one) => sum + one, 0);
       let before = 0;
       return all.map(([word], index) => {
-        const p = raised[index] / total, kept = { nucleus: before < state.p - 1e-9, greedy: index === 0 }[state.method] ?? true;
+        const p = raised[index] / total, kept = { nucleus: state.p >= 1 || before < state.p - 1e-9, greedy: index === 0 }[state.method] ?? true;
         before += p;
         return { word, p, kept };
       });
@@ -144,9 +144,9 @@ export default {
     }
 
     function nucleusSays(all) {
-      const { kept, total, shownKept } = all.at(-1), late = all.map((column) => column.late).filter(Boolean);
+      const { kept, total, shownKept, nodes } = all.at(-1), late = all.map((column) => column.late).filter(Boolean);
       const stay = `${kept} of ${total} words ${kept === 1 ? "stays" : "stay"} in the nucleus`;
-      const first = kept === total ? `All ${total} words stay in the nucleus.` : kept > shownKept ? `${stay}: these ${shownKept} and ${kept - shownKept} more.` : `${stay}; the grey ones are cut off.`;
+      const first = kept === total ? `All ${total} words stay in the nucleus.` : kept > shownKept ? `${stay}: these ${shownKept} and ${kept - shownKept} more.` : shownKept === nodes.length ? `${stay}; the ${total - kept} others are cut off.` : `${stay}; the grey ones are cut off.`;
       const before = late.length ? ` '${late.join("', '")}' (grey in orange) was drawn with other settings.` : "";
       return `${first}${before}${ask ? "" : " On this page only some texts are saved (the others are faded): draws repeat, and are tamer than p and temperature say. In Jupyter the model draws among all words."}`;
     }
