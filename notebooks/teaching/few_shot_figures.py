@@ -160,22 +160,6 @@ def film_strip(uniform_frames: Callable, size: int, count: int = 4, index: int =
     return drawn, f"{world.article(video.mover)} moves {video.direction}"
 
 
-def table_positions(time_embeddings: Callable, model: Flamingo, counts: Sequence[int]):
-    """How similar each frame's time embedding is to the first one's, for films of several lengths."""
-    from torch.nn.functional import cosine_similarity
-
-    table = model.resampler.time_embeddings.detach()
-    series = {}
-    for count in counts:
-        rows = time_embeddings(table, count)
-        near = cosine_similarity(rows, table[:1]).tolist()
-        last = max(1, count - 1)
-        series[f"{count} frames"] = {n / last: value for n, value in enumerate(near)}
-    return plots.curves(
-        series, "position in the film (0: first frame, 1: last)", "cosine with row 0"
-    )
-
-
 def question_pictures(count: int) -> list:
     """Held-out pictures of one thing."""
     return [TEST.single_thing(index) for index in range(count)]

@@ -25,7 +25,6 @@ from vlmcourse.plots.style import (
     hide_axes,
     text_colour,
 )
-from vlmcourse.training.fit import Step
 from vlmcourse.world import tokenizer
 
 POINTS = 25
@@ -172,12 +171,6 @@ def moved_by_first(model: BuiltFlamingo, ids: Tensor, features: Tensor):
     }
     label = "moved by picture 1 (largest = 1)"
     return plots.bars(groups, label, sideways=True, form=".2f")
-
-
-def loss_curve(history: Sequence[Step], blind: float):
-    """The loss over a training's steps."""
-    series = {"with pictures": plots.interval_means(history, "lm", POINTS)}
-    return plots.curves(series, "step", "loss (nats per word)", lines={"gates closed": blind})
 
 
 def gate_curves(gates: Mapping[str, Mapping[int, float]]):
