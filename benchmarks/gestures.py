@@ -186,9 +186,12 @@ GESTURES: dict[str, dict[str, Gesture]] = {
         ),
         "all gates by slider": write("all gates times", "15"),
         "click a picture": click("[data-picture='2']"),
+        "last picture by End": key("[role=application] >> nth=1", "End"),
+        "a gate to its end by End": key("[role=application] >> nth=2", "End"),
         "play": press("▶ Play"),
         "who learns": press("who learns"),
         "another opening": choose("gates", "all gates as trained"),
+        "its sentences": press("what it says"),
     },
     "few_shot": {
         "drag a picture to a place": drop("[data-picture='4']", "[data-place='0']"),
@@ -250,10 +253,7 @@ KERNEL_GESTURES: dict[str, dict[str, Gesture]] = {
     },
     "attention": {"another text": write("text", "a picture of a dog")},
     "gates": {
-        "drag a gate": lambda explorer: (
-            press("what it says")(explorer),
-            drag("[data-gate='0'] circle", 60)(explorer),
-        ),
+        "drag a gate": drag("[data-gate='0'] circle", 60),
         "drag another gate": drag("[data-gate='1'] circle", -60),
         "another text": write("text", "this is a"),
     },

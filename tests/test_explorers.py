@@ -173,13 +173,13 @@ class TestGates:
             assert saved[row, 1].tolist() == pytest.approx(expected, abs=0.003), kind
             says = (data["texts"][written[row, 1]].split() or ["."])[0]
             assert first[row, 1] == pytest.approx(likely[says], abs=0.003), kind
-        widget.question = {"number": 1, "gates": [0.0] * count, "picture": 1, "text": gates.TEXT}
-        found = widget.answer["value"]
+        widget.question = {"number": 1, "gates": [0.0] * count, "text": gates.TEXT}
+        found = widget.answer["value"][1]
         assert found["written"] == data["texts"][written[rows["closed"], 1]]
         with gates.gates_at(model, 0.0):
             likely = next_token_probabilities(model, prompt, gates.WORDS)[0]
         assert found["probabilities"] == pytest.approx(list(likely.values()), abs=1e-4)
-        widget.question = {"number": 2, "gates": [0.0] * count, "picture": 1, "text": "zebrafish"}
+        widget.question = {"number": 2, "gates": [0.0] * count, "text": "zebrafish"}
         assert "unknown word" in widget.answer["error"]
 
 

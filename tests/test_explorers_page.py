@@ -385,7 +385,7 @@ def test_the_browser_finds_the_answer_of_each_opening(chromium, monkeypatch):
             label = page.locator("[data-answer='<pad>'] text").last.text_content()
             expected = probability(stand, int(number > 0))
             assert float(label) == pytest.approx(expected, abs=0.008), (number, stand)
-        assert page.locator("strong[data-written]").inner_text() == "owl"
+        assert set(page.locator("[data-written]").all_inner_texts()) == {"owl"}
         # the word that it writes has a bar, though it isn't among the likeliest six
         assert page.locator("[data-answer=owl] text").last.text_content() == ".02"
         times = page.locator("label:has-text('all gates times') output")
@@ -399,9 +399,42 @@ def test_the_browser_finds_the_answer_of_each_opening(chromium, monkeypatch):
         ):
             act(page.locator(".explorer"))
             assert times.inner_text() == said
-        gestures.press("Close all gates")(page.locator(".explorer"))
-        gestures.press("who learns")(page.locator(".explorer"))
-        assert page.get_by_label("gates", exact=True).input_value() == "all gates closed"
+
+
+def test_a_gate_alone_at_its_mark_is_counted_and_who_learns_shares_its_gates(chromium):
+    data = gestures.kept()["gates"]["data"]
+    with gestures.explorer_page(chromium, "gates") as page:
+        root, opening = page.locator(".explorer"), page.get_by_label("gates", exact=True)
+        counted, sentences = page.locator("[data-tried]"), page.locator("[data-written]")
+        gestures.press("who learns")(root)
+        assert opening.input_value() == "all gates closed"
+        gestures.press("what it says")(root)
+        assert len(set(sentences.all_inner_texts())) == 1  # nothing of the picture is heard
+        box = page.locator("[data-gate='4'] circle").bounding_box()
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        page.mouse.move(x, y)
+        page.mouse.down()
+        page.mouse.move(x - 200, y, steps=100)  # over its mark and on
+        page.mouse.up()
+        assert page.locator("[data-gate='4']").get_attribute("data-value") == "-0.5"
+        assert counted.count() == 0
+        opening_name = f"only {data['names'][4]} open"
+        gestures.press("who learns")(root)
+        opening.select_option(opening_name)
+        gestures.press("what it says")(root)
+        right = [
+            index
+            for index, said in enumerate(sentences.all_inner_texts())
+            if said.split()[0] in data["nouns"][index]
+        ]
+        assert counted.count() == 1 and f"{len(right)} of 5" in counted.inner_text()
+        assert [data["nouns"][index][0] in counted.inner_text() for index in right] == [True] * 4
+        trained = float(page.locator("[data-gate='4']").get_attribute("data-value"))
+        assert trained == data["trained"][4]
+        gestures.key("[role=application] >> nth=0", "Home")(root)
+        gestures.press("who learns")(root)
+        assert opening.input_value() == "all gates closed"  # the nearest to step 1
+        assert "Nearest measured" in page.locator(".stage").inner_text()
 
 
 def test_the_browser_finds_the_answer_about_each_scene(chromium, monkeypatch):

@@ -55,7 +55,12 @@ explorers.sampling_explorer(recipes.get("language").train_or_load(scale).model)
 # %% [markdown]
 # ## Gates
 #
-# How Flamingo's gates opened while it trained: drag the line, or press Play. The same trained model then speaks with its gates where they were at that step, or where you put them. Before you look: what will it say of a hammer with all gates closed? Choose the pizza: in which order do thing and background become right, and is it so for the train? Then close all gates and open one: which gate alone names the most of the five things (lesson 11)? Put each gate on its dotted mark, where training left it. What was tried is kept and counted below the gates. Last, "who learns": with all gates closed, which parameters get a gradient? With a kernel: any gates together, and any text.
+# How Flamingo's gates opened while it trained: drag the line, or press Play. The trained model speaks of five pictures with its gates where they were at that step, or where you put them (with a kernel: any gates together, any text). Guess before you look:
+#
+# 1. What will it say of the five pictures with all gates closed?
+# 2. While it trains, does the thing or the background become right first for the pizza? And for the train?
+# 3. Close all gates, then put one on its dotted mark, where training left it. Which gate alone names the most of the five things (lesson 11)? With a feed-forward gate alone, does the sentence change with the picture? Why not?
+# 4. "Who learns": with all gates closed, which parameters get a gradient, and how many times as large is the gates' own as at the end of training?
 
 # %%
 trained = recipes.get("flamingo").train_or_load(scale)

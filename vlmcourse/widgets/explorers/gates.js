@@ -12,26 +12,29 @@ export default {
     const unpacked = (text) => Uint8Array.from(atob(text), (one) => one.charCodeAt(0)), bytes = unpacked(data.probabilities), pairs = unpacked(written), firsts = unpacked(data.first), last = steps.length - 1, limit = grid.at(-1);
     const rowOf = { step: 0, factor: steps.length, trained: steps.length + factors.length, closed: steps.length + factors.length + grid.length * names.length, alone: steps.length + factors.length + 2 * grid.length * names.length }, asTrained = factors.findIndex((one) => Math.abs(one - 1) < 1e-6);
     // `saved`: the number of the opening whose answers are saved; `factor`: that of all gates' factor; null where there is none.
-    const state = { view: "says", picture: 0, gate: 0, step: last, factor: asTrained, values: [...trained], base: "trained", saved: last, what: "", opening: null, unmeasured: "", asked: null, text: data.text, tried: {}, message: "" };
+    const state = { view: "says", picture: 0, gate: 0, step: last, factor: asTrained, values: [...trained], base: "trained", saved: last, what: "gates as trained", asked: null, text: data.text, tried: {}, message: "" };
     const colour = (gate) => COLOURS[gate % COLOURS.length], dash = (gate) => DASHES[Math.floor(gate / COLOURS.length)];
 
-    // What the model says: { words, probabilities, written }, and of what is saved `first`, the probability of the first word written.
-    function said() {
-      if (state.asked) return state.asked;
-      const row = state.saved * pictures.length + state.picture, found = words[state.picture];
-      return { words: found, probabilities: found.map((_, index) => bytes[row * found.length + index] / 255), first: firsts[row] / 255, written: writtenAt(state.saved) };
+    // What the model says of a picture: { words, probabilities, written }, and of what is saved `first`, the probability of the first word written.
+    function said(picture = state.picture) {
+      if (state.asked) return state.asked[picture];
+      const row = state.saved * pictures.length + picture, found = words[picture];
+      return { words: found, probabilities: found.map((_, index) => bytes[row * found.length + index] / 255), first: firsts[row] / 255, written: writtenAt(state.saved, picture) };
     }
-    const writtenAt = (opening, at = 2 * (opening * pictures.length + state.picture)) => texts[pairs[at] + 256 * pairs[at + 1]];
+    const writtenAt = (opening, picture = state.picture, at = 2 * (opening * pictures.length + picture)) => texts[pairs[at] + 256 * pairs[at + 1]];
+    // It may go on after a sentence has ended.
+    const sentenceOf = (text) => text.split(/ (?=question\b)/)[0], namesThing = (text, picture) => nouns[picture].includes(text.split(" ")[0]);
     const atStep = () => state.saved !== null && state.saved < rowOf.factor;
     let latest = 0;
     async function changed(changes) {
+      const before = pictures.map((_, picture) => said(picture)); // is shown till the kernel has answered
       Object.assign(state, { message: "" }, changes);
       const number = (latest += 1), known = state.saved !== null && state.text === data.text;
-      if (known) state.asked = null;
+      state.asked = known ? null : before;
       draw();
       if (known) return;
       try {
-        const found = await ask({ gates: state.values, picture: state.picture, text: state.text });
+        const found = await ask({ gates: state.values, text: state.text });
         if (number === latest) state.asked = found;
       } catch (error) { if (number === latest) state.message = error.message; }
       if (number === latest) draw();
@@ -39,8 +42,8 @@ export default {
     const toStep = (step) => changed({ step, factor: step === last ? asTrained : null, values: gates.map((line) => line[step]), saved: rowOf.step + step, base: "trained", what: step === last ? "gates as trained" : `gates of step ${steps[step]} in the trained model` });
     const toFactor = (index) => index === asTrained ? toStep(last) : changed({ factor: index, values: trained.map((value) => clamp(value * factors[index], -0.999, 0.999)), saved: rowOf.factor + index, base: factors[index] ? "trained" : "closed",
       what: factors[index] ? `all gates times ${factors[index].toFixed(1)}` : "all gates closed: the language model alone" });
-    // One gate by hand: the others stay at their base where only one can differ, with a kernel wherever they are.
-    const stops = (gate) => [...grid.filter((value) => !value || Math.abs(value - trained[gate]) > 0.02), trained[gate]].sort((a, b) => a - b);
+    // One gate by hand: the others stay at their base where only one can differ, with a kernel wherever they are. No other stop is so near to the mark that it is hard to hit.
+    const stops = (gate) => [...grid.filter((value) => !value || Math.abs(value - trained[gate]) > 0.035), trained[gate]].sort((a, b) => a - b);
     function toValue(gate, wanted) {
       const value = stops(gate).reduce((best, one) => (Math.abs(one - wanted) < Math.abs(best - wanted) ? one : best)), index = grid.indexOf(value), closed = state.base === "closed", base = closed ? trained.map(() => 0) : trained;
       const free = ask && !state.values.every((one, at) => at === gate || Math.abs(one - base[at]) < 1e-4), values = (free ? state.values : base).map((one, at) => (at === gate ? value : one));
@@ -57,23 +60,24 @@ export default {
     const nearest = (at) => steps.reduce((best, _, step) => (Math.abs(x(step) - at) < Math.abs(x(best) - at) ? step : best), 0);
     const RIGHT = 32; // the room of two rows: where the thing is right, and where the background is
     function chart() {
-      const high = 110, low = 76, top = Math.max(0.1, ...gates.flat().map(Math.abs)) * 1.1, tick = Math.floor(10 * top) / 10, y = (value) => 8 + (high * (top - value)) / (2 * top), most = Math.max(...loss, blind) * 1.05, down = (value) => high + 40 + low * (1 - value / most), unit = most > 3 ? 2 : 1;
+      const head = 18, high = 100, low = 68, floor = head + high + 22, top = Math.max(0.1, ...gates.flat().map(Math.abs)) * 1.1, tick = Math.floor(10 * top) / 10, y = (value) => head + (high * (top - value)) / (2 * top), most = Math.max(...loss, blind) * 1.05, down = (value) => floor + low * (1 - value / most), unit = most > 3 ? 2 : 1, at = x(state.step);
       const path = (values, to) => values.map((value, step) => `${step ? "L" : "M"}${x(step).toFixed(1)} ${to(value).toFixed(1)}`).join("");
       const ticks = [1, 10, 100, 1000, 10000].filter((tick) => tick <= steps[last]), end = left + across();
-      return svg("svg", { width: end + 12, height: high + low + 78 + RIGHT, "aria-hidden": "true", style: "cursor:ew-resize" },
-        svg("rect", { x: 0, y: 0, width: end + 12, height: high + low + 60 + RIGHT, fill: "transparent" }),
+      return svg("svg", { width: end + 12, height: floor + low + 36 + RIGHT, "aria-hidden": "true", style: "cursor:ew-resize" },
+        svg("rect", { x: 0, y: 0, width: end + 12, height: floor + low + 20 + RIGHT, fill: "transparent" }),
+        // Between the two curves stand their names: the line leaves them out.
+        svg("path", { d: `M${at} ${head - 4}V${head + high}M${at} ${floor}V${down(0)}`, stroke: "var(--orange)", "stroke-width": 3, opacity: atStep() ? 1 : 0.35 }), svg("path", { d: `M${at - 8} ${down(0)}h16l-8 -11z`, fill: "var(--orange)" }),
         [tick, 0, -tick].map((value, index) => [svg("path", { d: `M${left} ${y(value)}H${end}`, stroke: "var(--line)", "stroke-width": index === 1 ? 1.5 : 0.5 }), svg("text", { class: "small soft", x: left - 6, y: y(value) + 4, "text-anchor": "end" }, `${value < 0 ? "−" : ""}${Math.abs(value).toFixed(value ? 1 : 0)}`)]),
-        svg("text", { class: "small soft", x: left + 4, y: 18 }, "gate = tanh α"),
+        svg("text", { class: "small soft", x: left + 4, y: 11 }, "gate = tanh α (α: the trained number)"),
         gates.map((line, gate) => svg("path", { d: path(line, y), fill: "none", stroke: colour(gate), "stroke-dasharray": dash(gate), "stroke-width": gate === state.gate ? 3.5 : 1.8 })),
         Array.from({ length: Math.floor(most / unit) + 1 }, (_, index) => svg("text", { class: "small soft", x: left - 6, y: down(unit * index) + 4, "text-anchor": "end" }, unit * index)),
         svg("path", { d: `M${left} ${down(0)}H${end}`, stroke: "var(--line)" }), svg("path", { d: path(loss, down), fill: "none", stroke: "var(--ink)", "stroke-width": 1.8 }),
-        svg("path", { d: `M${left} ${down(blind)}H${end}`, stroke: "var(--soft)", "stroke-dasharray": "5 4" }), svg("text", { class: "small soft", x: end - 8, y: down(blind) - 4, "text-anchor": "end" }, `all gates closed: ${blind.toFixed(1)}`),
-        svg("text", { class: "small soft", x: left + 4, y: high + 32 }, "training loss, nats a word"),
+        svg("path", { d: `M${left} ${down(blind)}H${end}`, stroke: "var(--soft)", "stroke-dasharray": "5 4" }), svg("text", { class: "small soft", x: end - 8, y: down(blind) + 14, "text-anchor": "end" }, `all gates closed: ${blind.toFixed(1)}`),
+        svg("text", { class: "small soft", x: left + 4, y: floor - 5 }, "training loss, nats a word"),
         ticks.map((tick) => { const at = left + (across() * Math.log(tick)) / Math.log(steps[last]); return svg("text", { class: "small soft", x: at, y: down(0) + 16 + RIGHT, "text-anchor": "middle" }, tick); }),
-        [["thing", nouns[state.picture]], ["background", [backgrounds[state.picture]]]].map(([title, wanted], row) => [svg("text", { class: "small soft", x: left - 6, y: down(0) + 17 + 15 * row, "text-anchor": "end" }, title),
-          steps.map((_, step) => wanted.some((word) => writtenAt(step).split(/ question\b/)[0].split(" ").includes(word)) && svg("rect", { "data-right": title, x: x(step) - 3, y: down(0) + 8 + 15 * row, width: 6, height: 10, fill: row ? "var(--sky)" : "var(--green)", stroke: "var(--green)" }))]),
-        svg("text", { class: "small soft", x: left + across() / 2, y: down(0) + 32 + RIGHT, "text-anchor": "middle" }, "training step, logarithmic"),
-        svg("path", { d: `M${x(state.step)} 4V${down(0)}`, stroke: "var(--orange)", "stroke-width": 3, opacity: atStep() ? 1 : 0.35 }), svg("path", { d: `M${x(state.step) - 8} ${down(0)}h16l-8 -11z`, fill: "var(--orange)" }));
+        [["thing", (text) => namesThing(text, state.picture)], ["background", (text) => text.split(" ").includes(backgrounds[state.picture])]].map(([title, right], row) => [svg("text", { class: "small soft", x: left - 6, y: down(0) + 17 + 15 * row, "text-anchor": "end" }, title),
+          steps.map((_, step) => right(sentenceOf(writtenAt(step))) && svg("rect", { "data-right": title, x: x(step) - 3, y: down(0) + 8 + 15 * row, width: 6, height: 10, fill: row ? "var(--sky)" : "var(--green)", stroke: "var(--green)" }))]),
+        svg("text", { class: "small soft", x: left + across() / 2, y: down(0) + 32 + RIGHT, "text-anchor": "middle" }, "training step, logarithmic"));
     }
 
     // The gates as tracks, of which each can be dragged.
@@ -84,7 +88,7 @@ export default {
         return svg("g", { "data-gate": gate, "data-value": value, style: "cursor:ew-resize" }, svg("rect", { x: 0, y: y - 15, width: name() + track() + 56, height: ROW, rx: 6, fill: chosen ? "var(--pale)" : "transparent" }),
           svg("path", { d: `M6 ${y}h16`, stroke: colour(gate), "stroke-dasharray": dash(gate), "stroke-width": 4 }), svg("text", { class: "small", x: 28, y: y + 4 }, name() < 140 ? label.replace("attention", "attn.").replace("feed-forward", "feed-f.") : label),
           svg("path", { d: `M${place(-limit)} ${y}H${place(limit)}`, stroke: "var(--line)", "stroke-width": 4, "stroke-linecap": "round" }), svg("path", { d: `M${place(0)} ${y - 8}v16`, stroke: "var(--ink)" }),
-          svg("path", { d: `M${place(0)} ${y}H${place(value)}`, stroke: colour(gate), "stroke-width": 6 }), svg("path", { d: `M${place(trained[gate])} ${y - 11}v22`, stroke: "var(--soft)", "stroke-dasharray": "2 2" }),
+          svg("path", { d: `M${place(0)} ${y}H${place(value)}`, stroke: colour(gate), "stroke-width": 6 }), svg("path", { d: `M${place(trained[gate])} ${y - 13}v26`, stroke: "var(--soft)", "stroke-dasharray": "2 2" }),
           svg("circle", { cx: place(value), cy: y, r: 8, fill: colour(gate), stroke: "var(--ink)", "stroke-width": chosen ? 2 : 0 }), svg("text", { class: "small", x: name() + track() + 14, y: y + 4 }, signed(value)));
       }), [-limit, 0, limit].map((value) => svg("text", { class: "small soft", x: place(value), y: names.length * ROW + 16, "text-anchor": "middle" }, signed(value))));
     }
@@ -93,36 +97,37 @@ export default {
       const found = said(), right = nouns[state.picture], first = found.written.split(" ")[0], own = first && !found.words.includes(first) && found.first !== undefined;
       const shown = found.words.map((word, index) => [word, found.probabilities[index]]).concat(own ? [[first, found.first]] : []), rest = Math.max(0, 1 - shown.reduce((sum, [, value]) => sum + value, 0));
       const rows = [...shown.map(([word, value]) => ({ name: word === first ? `→ ${word}` : word, value, colour: right.includes(word) ? "var(--green)" : "var(--blue)", data: { "data-answer": word } })), { name: "all others", value: rest, colour: "var(--line)" }];
-      // It may go on after a sentence has ended: what follows is grey.
-      const [sentence] = found.written.split(/ (?=question\b)/), after = found.written.slice(sentence.length);
-      const cut = found.written.endsWith("…"), open = state.values.map((value, gate) => (Math.abs(value) > 1e-6 ? gate : -1)).filter((gate) => gate >= 0);
-      if (open.length === 1 && state.text === data.text && first) { const tried = (state.tried[open[0]] ??= {}); tried[state.picture] = tried[state.picture] || right.includes(first); }
-      const told = `${state.what}. Next word: ${rows.map((row) => `${row.name} ${percent(row.value)}`).join(", ")}. It writes: ${state.text} ${found.written || "(nothing)"}.`;
+      const told = `${state.what}. Next word: ${rows.map((row) => `${row.name} ${percent(row.value)}`).join(", ")}. It writes: ${state.text} ${found.written || "(nothing)"}. It names ${pictures.filter((_, index) => namesThing(said(index).written, index)).length} of ${pictures.length} things.`;
       plot.replaceChildren(chart());
       board.replaceChildren(tracks());
-      thumbs.replaceChildren(svg("svg", { width: pictures.length * 50, height: 50, "aria-hidden": "true" }, pictures.map((address, index) => svg("g", { "data-picture": index, style: "cursor:pointer", transform: `translate(${index * 50 + 2} 2)` },
-        svg("image", { href: address, width: 44, height: 44 }), svg("rect", { width: 44, height: 44, fill: "none", stroke: index === state.picture ? "var(--orange)" : "var(--line)", "stroke-width": index === state.picture ? 4 : 1 })))));
-      answer.replaceChildren(html("div", { style: "display:flex;gap:12px;align-items:center" }, html("img", { src: pictures[state.picture], width: 100, height: 100, alt: right.join(" and ") }),
-        html("p", {}, `${state.text} `, html("strong", { style: "font-size:17px", "data-written": true }, sentence || "…"), html("span", { class: "soft" }, after))),
-      html("div", { style: "min-height:180px;margin-top:6px" }, bars(beside() ? SAID : Math.min(width(), 400), rows, { label: told, room: 96 })),
-      html("p", { class: "small soft" }, `Probability of the next word (0 to 1), in a fixed order. →: the word it writes. Green: the thing of the picture.${cut ? " …: writing was stopped here, within a word or not." : ""}`));
-      setting.textContent = `Now: ${state.what}.`;
-      const away = state.base === "trained" && state.values.filter((value, gate) => Math.abs(value - trained[gate]) > 1e-3).length > 1;
-      alone.replaceChildren(html("strong", {}, ask ? "" : away ? `${state.what[0].toUpperCase()}${state.what.slice(1)}. Move one: the others go to as trained. ` : `Others: ${state.base === "closed" ? "closed" : "as trained"}. `), `A gate moves by ${(grid[1] - grid[0]).toFixed(2)}, and stops at its dotted mark, where training put it.${ask ? "" : " Only one gate is open by hand; moving another sets the first back."}`);
-      tally.replaceChildren(...Object.entries(state.tried).map(([gate, tried]) => html("p", { "data-tried": gate }, `${names[gate]} alone: `, html("strong", {}, `${Object.values(tried).filter(Boolean).length} of ${pictures.length}`),
-        nouns.map((wanted, index) => html("span", { class: tried[index] ? "good" : "soft", style: "white-space:nowrap" }, ` ${index in tried ? (tried[index] ? "✓" : "✗") : "·"} ${wanted.join(" and ")} `)))));
+      setting.textContent = `${state.what[0].toUpperCase()}${state.what.slice(1)}.`;
+      asked.textContent = `${state.text} …`;
+      const sentences = pictures.map((_, index) => said(index).written);
+      answers.replaceChildren(...sentences.map((text, index) => { const sentence = sentenceOf(text), ends = !text.endsWith("…"), after = text.slice(sentence.length), chosen = index === state.picture;
+        return html("div", { "data-picture": index, title: text, style: `display:flex;gap:8px;align-items:center;height:40px;padding:0 4px;border-radius:6px;cursor:pointer;border:2px solid ${chosen ? "var(--orange)" : "transparent"}` }, html("img", { src: pictures[index], width: 34, height: 34, alt: "" }),
+          html("span", { style: "flex:1;line-height:1.2;overflow:hidden;display:-webkit-box;-webkit-box-orient:vertical;-webkit-line-clamp:2" }, html("strong", { "data-written": index }, sentence), html("span", { class: "soft small" }, after, ends ? " ■" : "")),
+          html("span", { class: "good" }, namesThing(text, index) ? "✓" : "")); }));
+      answers.setAttribute("aria-label", `Pictures and what is written of each; arrow keys, Home and End choose. ${sentences.map((text, index) => `${nouns[index].join(" and ")}: ${text || "nothing"}`).join("; ")}. Chosen: ${right.join(" and ")}.`);
+      likely.replaceChildren(bars(beside() ? SAID : Math.min(width(), 400), rows, { label: told, room: 96 }));
+      if (!held && state.saved >= rowOf.alone && state.text === data.text) state.tried[state.saved - rowOf.alone] = nouns.filter((_, index) => namesThing(sentences[index], index)).map((wanted) => wanted.join(" and "));
+      const kept = Object.entries(state.tried);
+      tally.replaceChildren(html("p", { style: "margin:2px 0" }, kept.length ? "One gate alone, at its mark, names:" : "Close all gates, then put one on its dotted mark: how many things it names alone is kept here."), ...kept.map(([gate, things]) => html("p", { "data-tried": gate, style: "margin:2px 0" },
+        `${names[gate]} (${signed(trained[gate])}): `, html("strong", {}, `${things.length} of ${pictures.length}`), things.length ? html("span", { class: "good" }, ` ${things.join(", ")}`) : "")));
+      const away = !ask && state.base === "trained" && state.values.filter((value, gate) => Math.abs(value - trained[gate]) > 1e-3).length > 1;
+      rule.textContent = `A gate moves by ${(grid[1] - grid[0]).toFixed(2)}, and stops at its dotted mark, where training put it.${ask ? "" : away ? " Move one: the others go to as trained." : ` Only one gate at a time can be set by hand; the others are ${state.base === "closed" ? "closed" : "as trained"}.`}`;
       plot.setAttribute("aria-label", `Gates and loss over training, at step ${steps[state.step]} of ${steps[last]}; left and right go through training, Home and End to its ends. Loss ${loss[state.step].toFixed(2)}; with all gates closed ${blind.toFixed(2)}.`);
-      board.setAttribute("aria-label", `Gates; up and down choose one, left and right move it. ${names.map((one, gate) => `${one} ${signed(state.values[gate])}`).join(", ")}. Chosen: ${names[state.gate]}.`);
-      thumbs.setAttribute("aria-label", `Pictures; arrow keys choose. Chosen: ${right.join(" and ")}.`);
+      board.setAttribute("aria-label", `Gates; up and down choose one, left and right move it, Home and End to its ends. ${names.map((one, gate) => `${one} ${signed(state.values[gate])}`).join(", ")}. Chosen: ${names[state.gate]}.`);
       return told;
     }
     function learns() {
-      const norms = gradients[state.opening], silent = Object.keys(norms).filter((part) => !norms[part]), all = Object.values(gradients).flatMap(Object.values).filter((value) => value > 0);
+      const { opening: now, note } = opened(), norms = gradients[now], usual = gradients[AS_TRAINED], silent = Object.keys(norms).filter((part) => !norms[part]), all = Object.values(gradients).flatMap(Object.values).filter((value) => value > 0);
       const low = Math.floor(Math.log10(Math.min(...all)) - 0.01), high = Math.ceil(Math.log10(Math.max(...all))), number = (value) => (value === 0 ? "none" : value >= 10 ? value.toFixed(0) : value.toPrecision(2));
-      const rows = Object.entries(norms).map(([part, value]) => ({ name: part, value: value ? (Math.log10(value) - low) / (high - low) : 0, said: number(value), data: { "data-part": part } }));
-      const told = `${state.opening}: ${rows.map((row) => `${row.name} ${row.said}`).join(", ")}.`;
-      norm.replaceChildren(html("p", {}, html("strong", {}, state.unmeasured)), bars(Math.min(width() - 4, 560), rows, { label: `Norm of the gradient. ${told}`, room: 146 }),
-        html("p", { class: "small soft" }, `Norm of the training loss's gradient for each group of parameters (nats per unit of the parameter). The bars are logarithmic, from ${10 ** low} to ${10 ** high} for every choice of gates. 'New words': the embeddings of <image> and <EOC>, the only words that are trained. 'Norms before them': the layer norms before gated attention and gated feed-forward.`), html("p", {}, `No gradient reaches: ${silent.join(", ")}.`));
+      const length = (value) => (value ? (Math.log10(value) - low) / (high - low) : 0);
+      const rows = Object.entries(norms).map(([part, value]) => ({ name: part, value: length(value), mark: usual?.[part] ? length(usual[part]) : null, said: number(value), data: { "data-part": part } }));
+      const told = `${now}: ${rows.map((row) => `${row.name} ${row.said}`).join(", ")}.`;
+      opening.set(now);
+      norm.replaceChildren(html("p", {}, note), bars(Math.min(width() - 4, 560), rows, { label: `Norm of the gradient. ${told}`, room: 146 }),
+        html("p", { class: "small soft" }, `Norm of the training loss's gradient for each group of parameters (nats per unit of the parameter). The bars are logarithmic, from ${10 ** low} to ${10 ** high} for every choice of gates. Tick: with all gates as trained. 'New words': the embeddings of <image> and <EOC>, the only words that are trained. 'Norms before them': the layer norms before gated attention and gated feed-forward.`), html("p", {}, `No gradient reaches: ${silent.join(", ")}.`));
       return told;
     }
 
@@ -134,16 +139,18 @@ export default {
       scrub.querySelector("input").style.opacity = atStep() ? 1 : 0.5;
       factor.querySelector("input").style.opacity = state.factor === null ? 0.5 : 1;
       whole.style.gridTemplateColumns = beside() ? `minmax(0, 1fr) ${SAID}px` : "minmax(0, 1fr)";
-      speech.style.gridArea = beside() ? "1 / 2 / span 4 / 3" : "";
-      under.style.order = beside() ? 0 : 1; // on a phone what it says comes first
+      speech.style.gridArea = beside() ? "1 / 2 / span 3 / 3" : "";
+      whole.style.gridTemplateRows = beside() ? "auto auto 1fr" : "";
+      if (tally.parentElement !== (beside() ? speech : below)) beside() ? speech.append(tally) : rule.after(tally);
       const told = state.view === "says" ? says() : learns();
       message.textContent = state.message;
       say(told);
     }
 
     const area = (style = "") => html("div", { tabindex: 0, role: "application", style });
-    const plot = area(), board = area(), thumbs = area("overflow-x:auto;margin-bottom:6px"), answer = html("div", { class: "columns", style: "gap:6px 20px" }), norm = html("div", {});
-    const setting = html("p", { "aria-hidden": "true", style: "font-weight:600" }), message = html("p", { class: "message", role: "alert" });
+    const plot = area(), board = area(), answers = area(), likely = html("div", { style: "min-height:180px;margin-top:6px" }), norm = html("div", {});
+    const setting = html("p", { "aria-hidden": "true", style: "font-weight:600;font-size:13px;min-height:2.9em" }), asked = html("p", { "aria-hidden": "true", style: "margin:0 0 2px" }), message = html("p", { class: "message", role: "alert" });
+    let held = null; // the gate that is dragged
     let playing = null;
     const stop = () => { clearInterval(playing); playing = null; player.textContent = "▶ Play"; };
     const player = button("▶ Play", () => {
@@ -157,32 +164,44 @@ export default {
     const scrub = slider("training step", { min: 0, max: last, value: last, show: (step) => (atStep() ? `${steps[step]}` : "–") }, byHand(toStep));
     const all = html("span", { class: "control" }, button("Close all gates", byHand(() => toFactor(0))), button("As trained", byHand(() => toFactor(asTrained))));
     const factor = slider("all gates times", { min: 0, max: factors.length - 1, value: asTrained, show: (index) => (index === state.factor ? factors[index].toFixed(1) : "–") }, byHand(toFactor));
-    // The opening of which gradients are saved, that the gates stand at.
+    // The opening that the gates stand at, or next to, among those whose gradients are saved.
+    const CLOSED = "all gates closed", AS_TRAINED = "all gates as trained", only = (gate) => `only ${names[gate]} open`;
+    const measured = [[CLOSED, trained.map(() => 0)], [AS_TRAINED, trained], ...names.map((_, gate) => [only(gate), trained.map((value, at) => (at === gate ? value : 0))])].filter(([name]) => name in gradients);
     function opened() {
-      const open = names.filter((_, gate) => Math.abs(state.values[gate]) > 1e-6), wanted = open.length ? `only ${open.join()} open` : "all gates closed", shown = wanted in gradients ? wanted : "all gates as trained", same = state.values.every((value, gate) => Math.abs(value - trained[gate]) < 1e-3 || (wanted === shown && !value));
-      if (same && wanted !== shown && state.opening === null) return { opening: "all gates closed", unmeasured: "" };
-      return { opening: shown, unmeasured: same ? "" : `Not measured: ${state.what}. Here: ${shown}${wanted === shown ? " as far as trained" : ""}.` };
+      const far = ([, values]) => values.reduce((sum, value, gate) => sum + Math.abs(value - state.values[gate]), 0), [nearest] = measured.toSorted((a, b) => far(a) - far(b));
+      return { opening: nearest[0], note: far(nearest) < 1e-3 ? "" : `Nearest measured: ${nearest[0]} (yours: ${state.what}).` };
     }
-    const opening = choice("gates", Object.keys(gradients).map((one) => [one, one]), state.opening, (value) => { Object.assign(state, { opening: value, unmeasured: "" }); draw(); });
+    function toOpening(wanted) {
+      const gate = names.findIndex((_, at) => only(at) === wanted);
+      if (gate < 0) return wanted === CLOSED ? toFactor(0) : toStep(last);
+      Object.assign(state, { base: "closed", values: trained.map(() => 0) });
+      toValue(gate, trained[gate]);
+    }
+    const opening = choice("gates", Object.keys(gradients).map((one) => [one, one]), null, toOpening);
     const typed = ask && field("text", data.text, (text) => changed({ text: text.trim() || data.text }), { size: 24 });
-    const alone = html("p", { class: "small", "aria-hidden": "true" }), tally = html("div", { class: "small" });
-    const under = html("p", { class: "small" }, `The other weights are those of step ${steps[last]}: gates of an early step can suit them badly, and probabilities jump, though the loss was falling then. Marks under the loss: where it writes the right thing, the right background. Dashed: the trained model with its gates closed, on held-out pages. In the first steps the gates are as good as closed, too, yet the loss lies above: <image> and <EOC> are new words still, and each step has its own pages.`);
-    const speech = html("div", { style: "min-width:0" }, setting, thumbs, answer), whole = html("div", { style: "display:grid;gap:8px 24px" }, plot, under, speech, html("div", { class: "controls", style: "margin:8px 0 0" }, all, factor), html("div", {}, alone, board, tally));
-    const hint = html("p", { class: "small soft" }, "Drag the orange line through training, or press Play. Then close all gates, and open one by hand.");
+    const rule = html("p", { class: "small", "aria-hidden": "true" }), tally = html("div", { class: "small" }), notes = [
+      "What it says: ✓: it begins with the right thing. ■: the model ends here. …: stopped here, perhaps within a word. Bars: probability of the next word (0 to 1), in a fixed order. →: the word it writes. Green: the thing of the picture.",
+      `Marks under the loss: where it says the right thing, the right background. The other weights are those of step ${steps[last]}: gates of an early step can suit them badly, and probabilities jump, though the loss was falling then.`,
+      "Dashed: the trained model with its gates closed, on held-out pages. The first losses lie above it although the gates are nearly closed: <image> and <EOC> are not yet learnt, and each step sees other pages.",
+    ].map((text) => html("p", { class: "small soft" }, text));
+    const speech = html("div", { style: "min-width:0" }, setting, asked, answers, likely), below = html("div", { style: "grid-column:1 / -1" }, rule, notes);
+    const whole = html("div", { style: "display:grid;gap:8px 24px" }, plot, speech, html("div", { class: "controls", style: "margin:0" }, all, factor), board, below);
+    const hint = html("p", { class: "small soft" }, "Drag the orange line through training, or press Play. Or set the gates yourself, below.");
     const says_ = [player, scrub, hint, whole, ...(typed ? [typed] : [])], learns_ = [opening, norm];
-    controls.append(buttons("", [["says", "what it says"], ["learns", "who learns"]], state.view, (view) => { stop(); Object.assign(state, { view }, view === "learns" ? opened() : {}); opening.querySelector("select").value = state.opening; draw(); }), player, scrub, opening, ...(typed ? [typed] : []));
+    controls.append(buttons("", [["says", "what it says"], ["learns", "who learns"]], state.view, (view) => { stop(); state.view = view; if (view === "learns" && state.saved === last) toFactor(0); else draw(); }), player, scrub, opening, ...(typed ? [typed] : []));
     stage.append(hint, message, whole, norm);
 
     dragging(plot, byHand((at) => { const step = nearest(at); if (step !== state.step || state.saved !== step) toStep(step); }), () => {}, "pan-y");
-    plot.addEventListener("keydown", (event) => { if (["Home", "End"].includes(event.key)) { event.preventDefault(); byHand(toStep)(event.key === "Home" ? 0 : last); } });
+    const ends = (element, to) => element.addEventListener("keydown", (event) => { if (["Home", "End"].includes(event.key)) { event.preventDefault(); to(event.key === "End"); } });
+    ends(plot, (end) => byHand(toStep)(end ? last : 0));
     arrows(plot, byHand((dx, dy) => toStep(clamp(state.step + dx - dy, 0, last))));
-    let held = null;
-    dragging(board, byHand((at, y) => { held ??= clamp(Math.floor(y / ROW), 0, names.length - 1); toValue(held, (2 * limit * (at - name())) / track() - limit); }), () => { held = null; }, "pan-y");
+    dragging(board, byHand((at, y) => { held ??= clamp(Math.floor(y / ROW), 0, names.length - 1); toValue(held, (2 * limit * (at - name())) / track() - limit); }), () => { held = null; draw(); }, "pan-y");
     arrows(board, byHand((dx, dy) => (dy ? changed({ gate: clamp(state.gate + dy, 0, names.length - 1) }) : toNext(state.gate, dx))));
-    const choose = (index) => changed({ picture: (index + pictures.length) % pictures.length });
-    thumbs.addEventListener("click", (event) => { const hit = event.target.closest("[data-picture]"); if (hit) choose(+hit.dataset.picture); });
-    arrows(thumbs, (dx, dy) => choose(state.picture + dx + dy));
-    state.what = "gates as trained";
+    ends(board, (end) => byHand(toValue)(state.gate, end ? limit : -limit));
+    const choose = (index) => { state.picture = (index + pictures.length) % pictures.length; draw(); };
+    answers.addEventListener("click", (event) => { const hit = event.target.closest("[data-picture]"); if (hit) choose(+hit.dataset.picture); });
+    arrows(answers, (dx, dy) => choose(state.picture + dx + dy));
+    ends(answers, (end) => choose(end ? pictures.length - 1 : 0));
     redraw(draw);
   },
 };

@@ -215,12 +215,15 @@ def gate_explorer(
     openings = settings(trained, by_step, grid, factors)
     saved = saved_answers(ask, openings, len(by_step) + len(factors), len(scenes))
 
-    def reply(question: dict) -> dict:
-        gates = torch.tensor([question["gates"]])
-        rows, written = ask(gates, [question["picture"]], question["text"])
-        likely, ids = rows[0].topk(WORDS)
-        words = tokenizer.world_tokenizer().convert_ids_to_tokens(ids.tolist())
-        return {"words": words, "probabilities": likely.tolist(), "written": written[0]}
+    def reply(question: dict) -> list[dict]:
+        gates = torch.tensor([question["gates"]]).expand(len(scenes), -1)
+        rows, written = ask(gates, range(len(scenes)), question["text"])
+        likely, ids = rows.topk(WORDS)
+        words = [tokenizer.world_tokenizer().convert_ids_to_tokens(row) for row in ids.tolist()]
+        return [
+            {"words": some, "probabilities": values, "written": sentence}
+            for some, values, sentence in zip(words, likely.tolist(), written)
+        ]
 
     data = {
         "pictures": [picture_address(world.render(scene, 96)) for scene in scenes],
@@ -237,5 +240,5 @@ def gate_explorer(
         "gradients": learning(model, batch),
         **saved,
     }
-    now = reply({"gates": trained.tolist(), "picture": 0, "text": TEXT})
+    now = reply({"gates": trained.tolist(), "text": TEXT})[0]
     show_explorer("gates", data, describe(replay, now["written"]), reply)
