@@ -29,7 +29,11 @@ print(f"scale {scale.name}: pictures of {size} x {size} pixels")
 # %% [markdown]
 # ## Masks
 #
-# A blue cell: this word (left, the query) may read that word (top, the key). Each mask of the course compares one or two integers of a query with those of a key; padding asks the key alone. Choose a mask, write your own words, and point at a row: which keys may it attend to? Click a column to change what its key holds, and see which outputs move. Then let the computation lie in one cell, and find it.
+# A blue cell: this word (left, the query) may read that word (top, the key). Each mask of the course compares one or two integers of a query with those of a key; padding asks the key alone.
+#
+# 1. Choose a mask, write your own words, and point at a row: which keys may it attend to?
+# 2. Click a column to change what its key holds: which outputs move?
+# 3. Let the computation lie in one cell, and find it.
 
 # %%
 explorers.mask_explorer()
@@ -37,7 +41,11 @@ explorers.mask_explorer()
 # %% [markdown]
 # ## CLIP
 #
-# Choose a picture, type classes, change the template and the scale (1 / temperature): what can the scale change, what can't it? In the matrix, point at a picture and a caption. In the last view, close the gap between pictures and captions, then make it wider: which search suffers, and which doesn't mind?
+# CLIP compares a picture with texts. Three views:
+#
+# 1. Classes: choose a picture, type classes, change the prompt and the scale (1 / temperature). What can the scale change, what can't it?
+# 2. Similarity matrix: point at a picture and a caption. At which scale do the wrong captions go out?
+# 3. Modality gap: close the gap between pictures and captions, then make it 3, 5 and 7 times as wide. Which search suffers, and which doesn't mind?
 
 # %%
 clip = recipes.get("clip").train_or_load(scale).model
@@ -127,7 +135,13 @@ explorers.threshold_explorer(*explorer_models.noisy_captions(blip, scale))
 # %% [markdown]
 # ## A scene of your own
 #
-# A cat and a car, at five places, on any background: drag them and compare what each model says first. Flamingo, BLIP-2, BLIP and Frozen go on with words; CLIP chooses among texts with commas between. What each model says at all places is counted below its bars: which models never say car first, and which says it as often as cat on green or brown? Which changes its first word when cat and car change places? Does the background matter? Put the cat in the middle and the car at bottom right: they overlap, the car in front, and what do the models see now? With a kernel anything stands anywhere, at any size, and you ask what you like: which model names the larger thing first?
+# A cat and a car, at five places, on any background: drag them and compare what each model says first. Flamingo, BLIP-2, BLIP and Frozen go on with words; CLIP chooses among the three texts of the code. What each says at all places is counted below the picture.
+#
+# 1. Which models never say car first, on any background? Which says it more often than cat, and on which backgrounds?
+# 2. Which changes its first word when cat and car change places? Does the background matter?
+# 3. Put the cat in the middle and the car at bottom right: they overlap, the car in front. What do the models see now?
+#
+# With a kernel anything stands anywhere, at any size, and you ask what you like: which model names the larger thing first?
 
 # %%
 explorers.scene_maker(

@@ -75,7 +75,7 @@ export default {
       const { drawn, columns } = strip();
       strips = columns;
       const names = state.classes.filter(vector), cosines = names.map((name) => dot(vector(name), image[state.picture])), found = softmax(cosines.map((cosine) => temper() * cosine));
-      const rows = names.map((name, index) => ({ name, value: found[index], said: `${percent(found[index])}, cosine ${cosines[index].toFixed(2)}`, colour: data.nouns[state.picture].includes(name) ? "var(--green)" : "var(--blue)", data: { "data-class": name } }));
+      const rows = names.map((name, index) => ({ name, value: found[index], said: `${percent(found[index])}, cosine ${cosines[index].toFixed(2).replace("-", "−")}`, colour: data.nouns[state.picture].includes(name) ? "var(--green)" : "var(--blue)", data: { "data-class": name } }));
       const words = `Picture '${title(state.picture)}': ${rows.map((row) => `${row.name} ${row.said}`).join("; ")}. Template '${state.template}', scale ${scaleName(temper())}.`;
       const at = pictures.scrollLeft, things = data.nouns[state.picture], among = things.filter((name) => names.includes(name));
       pictures.replaceChildren(drawn);
@@ -160,7 +160,8 @@ export default {
         means.map((point, kind) => { const [x, y] = at(point); return svg("path", { "pointer-events": "none", d: `M${x - 12} ${y}h24M${x} ${y - 12}v24`, stroke: kind ? "var(--red)" : "var(--blue)", "stroke-width": kind ? 3 : 6 }); })));
       layout(false);
       plane.setAttribute("aria-label", `Pictures and captions in a plane, with their means: across the gap, and, second direction, the largest spread left; arrow keys choose a pair. ${words} Pair: '${title(number)}'.`);
-      beside.replaceChildren(html("p", {}, html("span", { style: "color:var(--blue)" }, "● pictures"), "  ", html("span", { style: "color:var(--red)" }, "■ captions"), html("span", { class: "soft" }, "  + their means; a line joins each pair")), html("p", {}, words),
+      beside.replaceChildren(html("p", {}, html("span", { style: "color:var(--blue)" }, "● pictures"), "  ", html("span", { style: "color:var(--red)" }, "■ captions"), html("span", { class: "soft" }, "  + their means; a line joins each pair")), html("p", { style: "margin-bottom:2px" }, html("strong", {}, `Gap ${gapName(state.gap)}: `), "how many find their own first?"),
+        ...[["pictures among captions", toText], ["captions among pictures", toImage], ["pictures among captions and pictures", mixed]].map(([name, found]) => html("div", { class: "small", style: "display:grid;grid-template-columns:minmax(0, 15.5rem) 3.8rem minmax(40px, 1fr);gap:8px;align-items:center;max-width:34rem", "data-found": found }, name, html("strong", { style: "white-space:nowrap" }, `${found} of ${count}`), svg("svg", { width: "100%", height: 10, "aria-hidden": "true" }, svg("rect", { width: "100%", height: 10, fill: "var(--pale)" }), svg("rect", { width: `${(100 * found) / count}%`, height: 10, fill: "var(--blue)" })))),
         html("p", { class: "small soft" }, "The slider adds one and the same vector to every caption, which is then made a unit vector again. So the order among captions hardly changes; but pictures come closer than captions where the gap is wide."),
         html("div", { class: "columns" }, html("img", { src: data.pictures[number], width: 96, height: 96, alt: title(number) }), html("div", {}, html("p", { class: "small soft" }, "Nearest to this picture, of captions and other pictures:"),
           ...both(number).slice(0, 4).map(([value, index, isCaption]) => html("div", { class: "small" }, html("span", { style: `color:var(--${isCaption ? "red" : "blue"})` }, isCaption ? "■" : "●"), ` ${value.toFixed(2)} ${title(index)}${isCaption && index === number ? " ✓" : ""}`)))));

@@ -90,18 +90,20 @@ function blocks(table, size) {
 export default {
   render({ model, el }) {
     const { controls, stage, say, width, redraw } = frame(el, "masks", "Mask explorer");
-    const state = { ...model.get("data"), query: 3, key: 0, changed: null, hover: null, block: null, size: 4, lie: null, guessing: false, wrong: [], found: false, tried: [], written: false };
+    const state = { ...model.get("data"), query: 3, key: 0, changed: null, hover: null, block: null, size: 2, lie: null, guessing: false, wrong: [], found: false, tried: [], written: false };
     let shown, problem = "";
     const cursor = html("div", { class: "grid", tabindex: 0, role: "application", style: "display:inline-block" });
-    const block = html("div", {}), main = html("div", {}), beside = html("div", { class: "columns" }, main, block), legend = html("p", { class: "small soft" }), said = html("p", { "aria-hidden": "true", style: "min-height:4.4em" }), game = html("div", { class: "controls" }), note = html("p", { role: "alert" });
+    const block = html("div", {}), main = html("div", {}), beside = html("div", { class: "columns" }, main, block), legend = html("p", { class: "small soft" }), said = html("p", { "aria-hidden": "true" }), game = html("div", { class: "controls" }), note = html("p", { role: "alert" });
     const number = slider("number", { min: 1, max: 4, value: state.number }, (value) => { state.number = value; renew(); });
     const typed = field("text", state.text, (value) => { Object.assign(state, { text: value, written: true }); renew(); }, { style: "width:min(26rem, 80vw)" });
     const insert = (word) => button(word, () => { state.written = true; typed.input.value = state.text = `${state.text.trim()} ${word} `.trimStart(); typed.input.focus(); renew(); }, { "aria-label": `add ${word}` });
     controls.append(choice("mask", Object.keys(PATTERNS).map((name) => [name, name]), state.name, (name) => { Object.assign(state, { name, text: fitting(name, state.written ? state.text : model.get("data").text) }); if (name.startsWith("Flamingo")) state.query = MOST_WORDS; typed.input.value = state.text; renew(); }),
       typed, html("span", { class: "control" }, insert(IMAGE), insert(DOCUMENT), insert(PAD)), number,
       buttons("block size", [[2, "2"], [4, "4"]], state.size, (value) => { state.size = +value; state.block = null; draw(); }));
-    main.append(cursor, said, game);
-    stage.append(note, html("p", { class: "small soft" }, "Point at a row to see which keys it attends to. A click, on any cell, changes what the key of its column (the word on top) holds: which outputs move? Click again to undo."), legend, beside);
+    main.append(cursor);
+    const below = html("div", {}, said, game);
+    beside.append(below);
+    stage.append(note, html("p", {}, "Point at a row: which keys does it attend to? A click doesn't switch a cell; it changes what the key of its column (the word on top) holds: which outputs move? A second click undoes it."), legend, beside);
 
     const restart = () => Object.assign(state, { changed: null, wrong: [], found: false, guessing: false, tried: [], lie: null, again: false });
     // In the middle of a game another mask or text hides a new lie.
@@ -183,7 +185,7 @@ export default {
       const of = (which, at) => [level && level[which][at], group && group[which][at]].filter((one) => one != null).join("·");
       const wide = width() > 620, left = 108, top = 92, space = (wide ? width() - 230 : width()) - left - 100, cell = clamp(space / keys.length, 13, 34), right = left + keys.length * cell;
       const shift = state.changed === null ? null : moves(computed(), state.changed), most = shift && Math.max(...keys.flatMap((_, k) => moves(computed(), k)), 1e-9); // one scale for all keys
-      beside.style.flexWrap = wide ? "nowrap" : "wrap"; main.style.cssText = wide ? "flex:1;min-width:0" : ""; block.style.cssText = wide ? "flex:none;width:200px" : "max-width:15rem";
+      below.style.cssText = `flex-basis:100%;order:${wide ? 2 : 1}`; said.style.minHeight = wide ? "4.4em" : "7.3em"; main.style.cssText = wide ? "flex:1;min-width:0" : ""; block.style.cssText = wide ? "flex:none;width:200px;order:1" : "order:2";
       const plain = [IMAGE, DOCUMENT, PAD].filter((word) => queries.includes(word) && word !== NEEDS[state.name] && !(word === IMAGE && state.name.startsWith("Flamingo")));
       legend.textContent = [level && "Level: a query may attend to a key whose level is not above its own.", group && "Group: a query may attend only to keys of its own group.", real && "A query may attend to every word that isn't padding."].filter(Boolean).join(" ")
         + (plain.length ? ` For this mask ${plain.join(" and ")} ${plain.length > 1 ? "are words" : "is a word"} like any other.` : "");
@@ -220,8 +222,9 @@ export default {
       const block_words = `In blocks of ${size} by ${size}: ${counts("skip")} skipped, ${counts("rule")} computed with the rule, ${counts("all")} in full.`;
       block.replaceChildren(html("p", {}, html("strong", {}, "In FlexAttention's blocks")),
         svg("svg", { width: kinds[0].length * side + 2, height: kinds.length * side + 4, role: "img", "aria-label": block_words }, kinds.map((row, r) => row.map((kind, c) =>
-          svg("g", { "data-block": `${r},${c}`, transform: `translate(${c * side} ${r * side})` },
+          svg("g", { "data-block": `${r},${c}`, "data-here": r === Math.floor(query / size) && c === Math.floor(key / size), transform: `translate(${c * side} ${r * side})` },
             svg("rect", { x: 1, y: 1, width: side - 3, height: side - 3, rx: 4, fill: { all: "var(--blue)", rule: "var(--sky)", skip: "var(--pale)" }[kind], stroke: "var(--line)" }),
+            r === Math.floor(query / size) && c === Math.floor(key / size) && svg("rect", { x: 1, y: 1, width: side - 3, height: side - 3, rx: 4, fill: "none", stroke: "var(--orange)", "stroke-width": 3 }),
             svg("text", { class: "small", x: side / 2, y: side / 2 + 4, "text-anchor": "middle", style: kind === "all" ? "fill:var(--onblue)" : "" }, name[kind]))))),
         html("p", { class: "small soft" }, `${block_words} Skip: no cell is allowed. Full: all are, so the mask isn't asked. Rule: asked cell by cell, also where a block hangs over the edge.`));
       const sentence = words(query, key);

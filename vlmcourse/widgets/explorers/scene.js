@@ -28,11 +28,16 @@ export default {
       if (a < 0 || b < 0) return null;
       return { split: splits[colours.indexOf(state.background)], answers: answersAt(name, a, b) };
     }
-    // What a model says first on this background, with the two things at each pair of places: "cat 14, car 6".
+    // How often each model says each thing first on this background, and something else, with the two at each pair of places.
+    const COLOURS = ["var(--green)", "var(--orange)", "var(--pink)"], colourOf = (answer) => COLOURS[[...new Set(state.things.map((one) => one.word))].findIndex((word) => answer.split(" ").includes(word)) % COLOURS.length] ?? "var(--blue)";
+    const pairs = positions.flatMap((_, a) => positions.flatMap((_, b) => (a === b ? [] : [[a, b]])));
     function tally() {
-      const firsts = positions.flatMap((_, a) => positions.flatMap((_, b) => (a === b ? [] : [answersAt(state.model, a, b)[0][0].split(" ")])));
-      const counts = words.map((word) => [word, firsts.filter((said) => said.includes(word)).length]), rest = firsts.length - counts.reduce((sum, [, count]) => sum + count, 0);
-      return `At all ${firsts.length} placements on ${state.background} ${state.model} says first: ${counts.map(([word, count]) => `${word} ${count}`).join(", ")}${rest ? `, something else ${rest}` : ""}.`;
+      const counts = names.map((name) => { const firsts = pairs.map(([a, b]) => answersAt(name, a, b)[0][0].split(" ")), of = words.map((word) => firsts.filter((said) => said.includes(word)).length); return [...of, firsts.length - of.reduce((sum, one) => sum + one, 0)]; });
+      const heads = [...words, "else"], fills = [COLOURS[0], COLOURS[1], "var(--line)"], wide = 90;
+      return html("table", { class: "small", style: "border-collapse:collapse;margin:10px 0 0;text-align:right;border:0" }, html("caption", { style: "text-align:left;caption-side:top;padding:0 0 4px;color:var(--ink);font-size:12px" }, `What each says first at all ${pairs.length} placements on ${state.background}`),
+        html("tr", {}, html("td", {}), heads.map((head) => html("th", { scope: "col", style: "padding:0 0 0 10px;font-weight:normal" }, head)), html("td", {})),
+        names.map((name, row) => html("tr", { "data-tally": name }, html("th", { scope: "row", style: "text-align:left;font-weight:normal;padding:0" }, name), counts[row].map((count) => html("td", { style: "padding:0 0 0 10px" }, count)),
+          html("td", { style: "padding:0 0 0 10px" }, svg("svg", { width: wide, height: 10, "aria-hidden": "true" }, counts[row].map((count, at) => svg("rect", { x: (wide * counts[row].slice(0, at).reduce((sum, one) => sum + one, 0)) / pairs.length, y: 0, width: (wide * count) / pairs.length, height: 10, fill: fills[at] })))))));
     }
     // What each model answers now, as far as it is known.
     const all = () => Object.fromEntries(names.map((name) => [name, name === state.model ? state.answers : saved(name)?.answers ?? []]));
@@ -111,9 +116,9 @@ export default {
         here && svg("rect", { x: (here.x - here.size / 2) * wide, y: (here.y - here.size / 2) * wide, width: here.size * wide, height: here.size * wide, fill: "none", stroke: "#1c1c1c", "stroke-dasharray": "5 4", "stroke-width": 1.5, "pointer-events": "none" }),
         here && ask && svg("circle", { "data-handle": true, cx: clamp((here.x + here.size / 2) * wide, 8, wide - 8), cy: clamp((here.y + here.size / 2) * wide, 8, wide - 8), r: 8, fill: "#D98A00", stroke: "#1c1c1c", style: "cursor:nwse-resize" })));
       things.replaceChildren(html("span", {}, "move:"), ...state.things.map((one, index) => html("button", { type: "button", "aria-pressed": String(index === state.chosen), "data-key": `thing-${index}`, onclick: () => { state.chosen = index; draw(); things.querySelectorAll("button")[index]?.focus(); } }, one.word)));
-      swatches.replaceChildren(html("span", {}, "background:"), ...colours.map((name) => html("button", { type: "button", title: name, "aria-label": `background ${name}`, "data-background": name, "aria-pressed": String(name === state.background),
+      swatches.replaceChildren(html("span", { style: width() < 480 ? "flex-basis:100%" : "" }, "background:"), ...colours.map((name) => html("button", { type: "button", title: name, "aria-label": `background ${name}`, "data-background": name, "aria-pressed": String(name === state.background),
         onclick: () => { changed({ background: name }); swatches.querySelector(`[data-background=${name}]`)?.focus(); },
-        style: `width:30px;padding:0;background:rgb(${backgrounds[name].join()});${name === state.background ? "outline:3px solid var(--orange);outline-offset:1px" : ""}` })));
+        style: `width:30px;padding:0;background:rgb(${backgrounds[name].join()});${name === state.background ? "outline:3px solid var(--ink);outline-offset:1px" : ""}` })));
       const list = state.things.map((one) => `${one.word} ${where(one)}`).join(", ") || "nothing", scene = `${list}, on ${state.background}`;
       const answers = state.answers, told = answers.map(([word, value]) => `${word} ${percent(value)}`).join(", ");
       result.style.opacity = state.waiting ? 0.4 : 1;
@@ -125,17 +130,21 @@ export default {
       const seen = [...new Set(shown)].slice(0, 2);
       for (const one of chooser) {
         const found = one.dataset.model === state.model ? state.answers : saved(one.dataset.model)?.answers, [word, value] = found?.[0] ?? ["…", null], past = value === null ? word : state.before[one.dataset.model]?.[0]?.[0] ?? word;
-        one.setAttribute("aria-pressed", String(one.dataset.model === state.model));
-        one.style.borderLeft = `6px solid ${past === word ? "transparent" : "var(--orange)"}`;
+        const chosen = one.dataset.model === state.model;
+        one.setAttribute("aria-pressed", String(chosen));
+        one.style.cssText = row + (chosen ? "background:var(--pale);color:var(--ink);border-color:var(--blue);box-shadow:inset 0 0 0 2px var(--blue)" : ""); // not filled: coloured bars lie on it
         const named = value !== null && right(word), share = (thing) => found?.find(([answer]) => answer.split(" ").includes(thing))?.[1] ?? 0, title = seen.map((thing) => `${thing} ${percent(share(thing))}`).join(", ");
-        one.replaceChildren(html("span", {}, one.dataset.model, one.dataset.model === "CLIP" && html("small", { style: "display:block" }, "of its texts")), html("span", {}, past === word ? "" : `${past} → `, html("strong", {}, word), value !== null && !named && html("span", { role: "img", "aria-label": "not in the picture" }, " ✗")), html("span", {}, value === null ? "" : percent(value)),
-          svg("svg", { width: 52, height: 8 * seen.length, role: "img", "aria-label": title }, value !== null && seen.map((thing, row) => [svg("rect", { x: 0, y: 8 * row + 1, width: 52, height: 6, fill: "var(--pale)", stroke: "var(--line)", "stroke-width": 0.5 }), svg("rect", { "data-share": thing, x: 0, y: 8 * row + 1, width: 52 * share(thing), height: 6, fill: row ? "var(--orange)" : "var(--green)" })])));
+        one.replaceChildren(html("span", {}, one.dataset.model), html("span", {}, past === word ? "" : `${past} → `, html("strong", {}, word), value !== null && !named && html("span", { role: "img", "aria-label": "not in the picture" }, " ✗")), html("span", {}, value === null ? "" : percent(value)),
+          svg("svg", { width: 84, height: 9 * seen.length, role: "img", "aria-label": title }, value !== null && seen.map((thing, at) => [svg("rect", { x: 0, y: 9 * at + 1, width: 84, height: 7, fill: "var(--paper)", stroke: "var(--line)", "stroke-width": 0.5 }), svg("rect", { "data-share": thing, x: 0, y: 9 * at + 1, width: 84 * share(thing), height: 7, fill: COLOURS[at] })])));
       }
-      legend.replaceChildren("✗: not in the picture. Thin bars: ", ...seen.flatMap((thing, row) => [html("span", { style: `color:var(--${row ? "orange" : "green"})` }, "■ "), `${thing}${row < seen.length - 1 ? ", " : "."}`]), " Orange edge: changed.");
+      heads.replaceChildren(html("span", {}, "model"), html("span", { style: "grid-column:span 2" }, "says first, probability"), html("span", {}, seen.flatMap((thing, row) => [row ? " " : "", html("span", { style: `color:${COLOURS[row]}` }, "■"), ` ${thing}`])));
       result.replaceChildren(html("p", {}, `${state.model} ${choosing ? "chooses among" : "goes on"}: `, html("strong", {}, text()), choosing ? "" : " …"),
-        bars(Math.min(width(), 340), rows.map(([name, value]) => ({ name, value: value ?? 0, mark: earlier[name], said: value === null ? `< ${percent(Math.max(least, 0.01))}` : percent(value), colour: right(name) ? "var(--green)" : "var(--blue)", data: { "data-answer": name } })), { label: `Answers of ${state.model}: ${told}`, room: answers.length ? 0 : 90 }),
-        html("p", { class: "small soft" }, `${choosing ? "Probability of each text. They share 1: two texts that both fit compete. Green: it names a thing of the picture." : "Probability of the next word (0 to 1). Green: a thing of the picture."}${rows.some(([, value]) => value === null) ? ` < ${percent(Math.max(least, 0.01))}: not among its ${answers.length} likeliest.` : ""}${Object.keys(earlier).length ? " Tick: before the last change." : ""}`),
-        ...(saved() ? [html("p", { "data-tally": true }, tally())] : []), ...(ask ? [html("p", { class: "small" }, `This scene: ${state.split}.`)] : []));
+        bars(Math.min(width(), COLUMN), rows.map(([name, value]) => ({ name, value: value ?? 0, mark: earlier[name], said: value === null ? `< ${percent(Math.max(least, 0.01))}` : percent(value), colour: colourOf(name), data: { "data-answer": name } })), { label: `Answers of ${state.model}: ${told}`, room: answers.length ? 0 : 90 }),
+        html("p", { class: "small soft" }, `${choosing ? "Probability of each text. They share 1: two texts that both fit compete." : "Probability of the next word (0 to 1)."} Green, orange: the things of the picture. ✗: not in the picture. →: changed.${rows.some(([, value]) => value === null) ? ` < ${percent(Math.max(least, 0.01))}: not among its ${answers.length} likeliest.` : ""}${Object.keys(earlier).length ? " Tick: before the last change." : ""}`),
+        ...(ask ? [html("p", { class: "small" }, `This scene: ${state.split}.`)] : []));
+      counted.replaceChildren(...(saved() ? [tally()] : []));
+      const home = width() < canvas.offsetWidth + COLUMN ? right_ : left_; // on a phone they come last
+      if (counted.parentElement !== home) home.append(counted);
       message.textContent = state.message;
       for (const one of [bigger, taken]) if (one) one.style.display = here ? "" : "none";
       if (here) bigger?.set(here.size);
@@ -143,7 +152,7 @@ export default {
       say(`${scene}. ${state.model}, ${text()}: ${told || state.message}.`);
     }
 
-    const canvas = html("div", { tabindex: 0, role: "application" }), result = html("div", { style: "width:340px;max-width:100%" }), message = html("p", { class: "message", role: "alert" });
+    const canvas = html("div", { tabindex: 0, role: "application" }), result = html("div", { style: "max-width:100%" }), counted = html("div", {}), message = html("p", { class: "message", role: "alert" });
     const things = html("span", { class: "control", role: "group", "aria-label": "things" }), swatches = html("span", { class: "control", role: "group", "aria-label": "background" });
     const bigger = ask && slider("size", { min: SMALL, max: LARGE, step: 0.02, value: size, show: (value) => value.toFixed(2) }, resize);
     const taken = ask && button("Remove", remove);
@@ -158,15 +167,17 @@ export default {
         changed({ chosen: state.things.length - 1 });
       } catch (error) { state.message = error.message; draw(); }
     }
-    const chooser = names.map((name) => html("button", { type: "button", "data-model": name, style: "display:grid;grid-template-columns:4.6rem 1fr 2.2rem 52px;align-items:center;gap:6px;padding-left:5px;text-align:left;width:100%",
-      onclick: () => { if (typed) typed.input.value = state.texts[name]; changed({ model: name }); } }));
-    const legend = html("p", { class: "small soft", style: "margin:0" });
-    const compared = html("div", { role: "group", "aria-label": "model, and what it says first", style: "display:grid;gap:4px;width:18rem;max-width:100%;align-content:start" }, html("strong", {}, "What each says first"), chooser, legend);
+    const COLUMN = 372, row = "display:grid;grid-template-columns:4.3rem 1fr 2.2rem 84px;align-items:center;gap:8px;text-align:left;width:100%;padding-left:9px;padding-right:9px;";
+    const chooser = names.map((name) => html("button", { type: "button", "data-model": name, style: row, onclick: () => { if (typed) typed.input.value = state.texts[name]; changed({ model: name }); } }));
+    const heads = html("div", { class: "small soft", "aria-hidden": "true", style: row }), choosing = names.findIndex((name) => models[name].text.includes(","));
+    const apart = choosing >= 0 && html("div", { class: "small soft", style: "border-top:1px solid var(--line);padding:4px 9px 0" }, `Of ${models[names[choosing]].text.split(",").length} texts, whose probabilities sum to 1:`);
+    const compared = html("div", { role: "group", "aria-label": "model, and what it says first", style: "display:grid;gap:4px;align-content:start" }, heads, chooser.flatMap((one, at) => (at === choosing ? [apart, one] : [one])));
+    const left_ = html("div", {}, canvas), right_ = html("div", { style: `display:grid;gap:10px;width:${COLUMN}px;max-width:100%` }, compared, result);
     if (typed) controls.append(typed);
     stage.append(html("p", { class: "small soft" }, ask ? "Drag a thing, or its orange corner to resize it. Arrow keys move what is chosen."
       : `Drag the ${words.join(" or the ")}: it goes to the nearest dot; where the other one stands, they exchange. The ${words[1]} always lies in front. Choose a model for its bars. By keyboard in the picture: arrows, Home, Enter for the other thing.`),
     html("div", { class: "controls" }, things, ...(ask ? [noun, button("Add", add), taken, bigger] : []), swatches, button("Change places", exchange), button("Start again", () => { changed({ things: begin(), chosen: 0, background: data.background }); state.before = {}; draw(); })),
-    message, html("div", { class: "columns" }, canvas, html("div", { style: "display:grid;gap:10px;max-width:100%" }, compared, result)), ...(ask ? [html("datalist", { id: "scene-nouns" }, nouns.map((name) => html("option", { value: name })))] : []));
+    message, html("div", { class: "columns", style: "gap:14px 24px" }, left_, right_), ...(ask ? [html("datalist", { id: "scene-nouns" }, nouns.map((name) => html("option", { value: name })))] : []));
 
     canvas.addEventListener("pointerdown", (event) => {
       const hit = event.target.closest("[data-thing]"), box = canvas.getBoundingClientRect(), x = (event.clientX - box.left) / side(), y = (event.clientY - box.top) / side();
