@@ -106,7 +106,8 @@ export default {
     }
     const where = ({ x, y }) => [["top", "", "bottom"][Math.min(2, Math.floor(3 * y))], ["left", "", "right"][Math.min(2, Math.floor(3 * x))]].filter(Boolean).join(" ") || "in the middle";
 
-    const side = () => Math.min(width() - 8, 280);
+    // The picture, and beside it, or below it on a phone, what models say.
+    const side = () => Math.min(width() - 8, 280), beside = () => width() >= 600, column = () => Math.min(372, beside() ? width() - side() - 28 : width());
     function draw() {
       const wide = side(), here = thing();
       canvas.replaceChildren(svg("svg", { width: wide, height: wide, "aria-hidden": "true", style: "overflow:hidden;border-radius:6px;box-shadow:0 0 0 1px var(--line);cursor:grab" },
@@ -139,11 +140,12 @@ export default {
       }
       heads.replaceChildren(html("span", {}, "model"), html("span", { style: "grid-column:span 2" }, "says first, probability"), html("span", {}, seen.flatMap((thing, row) => [row ? " " : "", html("span", { style: `color:${COLOURS[row]}` }, "■"), ` ${thing}`])));
       result.replaceChildren(html("p", {}, `${state.model} ${choosing ? "chooses among" : "goes on"}: `, html("strong", {}, text()), choosing ? "" : " …"),
-        bars(Math.min(width(), COLUMN), rows.map(([name, value]) => ({ name, value: value ?? 0, mark: earlier[name], said: value === null ? `< ${percent(Math.max(least, 0.01))}` : percent(value), colour: colourOf(name), data: { "data-answer": name } })), { label: `Answers of ${state.model}: ${told}`, room: answers.length ? 0 : 90 }),
+        bars(column(), rows.map(([name, value]) => ({ name, value: value ?? 0, mark: earlier[name], said: value === null ? `< ${percent(Math.max(least, 0.01))}` : percent(value), colour: colourOf(name), data: { "data-answer": name } })), { label: `Answers of ${state.model}: ${told}`, room: answers.length ? 0 : 90 }),
         html("p", { class: "small soft" }, `${choosing ? "Probability of each text. They share 1: two texts that both fit compete." : "Probability of the next word (0 to 1)."} Green, orange: the things of the picture. ✗: not in the picture. →: changed.${rows.some(([, value]) => value === null) ? ` < ${percent(Math.max(least, 0.01))}: not among its ${answers.length} likeliest.` : ""}${Object.keys(earlier).length ? " Tick: before the last change." : ""}`),
         ...(ask ? [html("p", { class: "small" }, `This scene: ${state.split}.`)] : []));
       counted.replaceChildren(...(saved() ? [tally()] : []));
-      const home = width() < canvas.offsetWidth + COLUMN ? right_ : left_; // on a phone they come last
+      const home = beside() ? left_ : right_; // on a phone they come last
+      right_.style.width = `${column()}px`;
       if (counted.parentElement !== home) home.append(counted);
       message.textContent = state.message;
       for (const one of [bigger, taken]) if (one) one.style.display = here ? "" : "none";
@@ -167,12 +169,12 @@ export default {
         changed({ chosen: state.things.length - 1 });
       } catch (error) { state.message = error.message; draw(); }
     }
-    const COLUMN = 372, row = "display:grid;grid-template-columns:4.3rem 1fr 2.2rem 84px;align-items:center;gap:8px;text-align:left;width:100%;padding-left:9px;padding-right:9px;";
+    const row = "display:grid;grid-template-columns:4.3rem 1fr 2.2rem 84px;align-items:center;gap:8px;text-align:left;width:100%;padding-left:9px;padding-right:9px;";
     const chooser = names.map((name) => html("button", { type: "button", "data-model": name, style: row, onclick: () => { if (typed) typed.input.value = state.texts[name]; changed({ model: name }); } }));
     const heads = html("div", { class: "small soft", "aria-hidden": "true", style: row }), choosing = names.findIndex((name) => models[name].text.includes(","));
     const apart = choosing >= 0 && html("div", { class: "small soft", style: "border-top:1px solid var(--line);padding:4px 9px 0" }, `Of ${models[names[choosing]].text.split(",").length} texts, whose probabilities sum to 1:`);
     const compared = html("div", { role: "group", "aria-label": "model, and what it says first", style: "display:grid;gap:4px;align-content:start" }, heads, chooser.flatMap((one, at) => (at === choosing ? [apart, one] : [one])));
-    const left_ = html("div", {}, canvas), right_ = html("div", { style: `display:grid;gap:10px;width:${COLUMN}px;max-width:100%` }, compared, result);
+    const left_ = html("div", {}, canvas), right_ = html("div", { style: "display:grid;gap:10px;max-width:100%" }, compared, result);
     if (typed) controls.append(typed);
     stage.append(html("p", { class: "small soft" }, ask ? "Drag a thing, or its orange corner to resize it. Arrow keys move what is chosen."
       : `Drag the ${words.join(" or the ")}: it goes to the nearest dot; where the other one stands, they exchange. The ${words[1]} always lies in front. Choose a model for its bars. By keyboard in the picture: arrows, Home, Enter for the other thing.`),
