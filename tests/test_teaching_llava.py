@@ -1,6 +1,7 @@
 """Lesson 14's exercises: the folded solutions pass, and each plausible mistake is named; its model, figures and kept runs."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -9,7 +10,15 @@ from exercise_answers import each, message, solution, taught
 from torch import nn
 from torch.nn.functional import gelu, logsigmoid
 
-from teaching import exercises, llava_codes, llava_lab, llava_model, llava_reference, llava_talk
+from teaching import (
+    exercises,
+    llava_codes,
+    llava_counts,
+    llava_lab,
+    llava_model,
+    llava_reference,
+    llava_talk,
+)
 from teaching import llava_figures as figures
 from teaching.llava import EXERCISES
 from vlmcourse import recipes, world
@@ -100,6 +109,13 @@ def put_again(words, ids, image_id, pictures, moved):
     return words
 
 
+def put_into_original(words, ids, image_id, pictures):
+    """Each picture into the words as they were, so that only the last one is left."""
+    for place, rows in zip((ids == image_id).nonzero().flatten().tolist(), pictures):
+        out = torch.cat([words[:place], rows, words[place + 1 :]])
+    return out
+
+
 INSERT = {
     "stands further behind": lambda *a: put_again(*a, 0),
     "is longer and the second": lambda *a: put_again(*a, 1),
@@ -107,6 +123,7 @@ INSERT = {
     "the pictures are exchanged": lambda w, i, t, p: put(w, i, t, p[::-1]),
     "gets the first picture": lambda w, i, t, p: put(w, i, t, [p[0], p[0]]),
     "only the first picture": lambda w, i, t, p: put(w, i, t, p[:1]),
+    "only the last picture is in": put_into_original,
     "in reverse order": lambda *a: put(*a, lambda rows, own: rows.flip(0)),
     "one averaged vector": lambda *a: put(*a, lambda rows, own: rows.mean(0, keepdim=True)),
     "first patch alone": lambda *a: put(*a, lambda rows, own: rows[:1]),
@@ -116,6 +133,7 @@ INSERT = {
     "the pictures get no gradient": lambda w, i, t, p: put(w, i, t, [one.detach() for one in p]),
     "the words get no gradient": lambda w, i, t, p: put(w.detach(), i, t, p),
     "nothing gets a gradient": lambda *a: put(*a).detach(),
+    "right for two pictures": lambda w, i, t, p: put(w, i, t, [p[0], p[1]] if len(p) == 2 else []),
     "found None": lambda *a: None,
 }
 
@@ -145,6 +163,11 @@ CHAT = {
     "lacks 'answer :'": lambda t, q: text(t, q, end=f"question : {q}"),
     "ends with a full stop": lambda t, q: text(t, q, end=f"question : {q} answer : ."),
     "ends with a space": lambda t, q: text(t, q) + " ",
+    "your code raises IndexError": lambda t, q: text([t[0], *t[1:]], q),
+    "two spaces stand side by side": lambda t, q: " ".join(
+        ["<image> .", text(t, q, first="", end=" ")[:-2], f"question : {q} answer :"]
+    ),
+    "a new chat has no earlier turns: expected": lambda t, q: text(t, q, end=None if t else q),
     "found None": lambda t, q: None,
 }
 
@@ -188,17 +211,18 @@ MASK = {
 }
 
 
-def stages(first, second, returned=None, only_off=False):
-    """choose_trained, which trains these parts. returned: (trained parts, all parts) -> number."""
+def stages(first, second, returned=None, only_off=(), only_on=()):
+    """choose_trained, which trains these parts. returned: (trained parts, all parts) -> number.
+
+    only_off, only_on  parts that are never set to True, or never to False
+    """
 
     def choose(vision, projector, lm, stage):
         parts = {"vision": vision, "projector": projector, "lm": lm}
         trained = [parts[name] for name in (first if stage == 1 else second)]
-        for part in parts.values():
-            if part in trained:
-                None if only_off else part.requires_grad_(True)
-            else:
-                part.requires_grad_(False)
+        for name, part in parts.items():
+            if name not in (only_off if part in trained else only_on):
+                part.requires_grad_(part in trained)
         count = returned or (lambda some, every: sum(p.numel() for one in some for p in one.parameters()))  # fmt: skip
         return count(trained, [*parts.values()])
 
@@ -220,7 +244,10 @@ STAGES = {
     "you count tensors": stages(
         P, PL, lambda some, every: sum(1 for one in some for p in one.parameters())
     ),
-    "depends on the stage that came before": stages(P, PL, only_off=True),
+    "depends on what was set before": stages(P, PL, only_off=PL),
+    "the projector stays as it was": stages(P, PL, only_off=P),
+    "the image encoder stays as it was": stages(P, PL, only_on=("vision", "lm")),
+    "the language model stays as it was": stages(P, PL, only_off=("lm",)),
 }
 
 
@@ -270,6 +297,13 @@ SCORES = {
     ),
     "wrong answers": lambda k, a, r: shares(k, a, r, share=lambda one: 1 - sum(one) / len(one)),
     "percentages": lambda k, a, r: shares(k, a, r, share=lambda one: 100 * sum(one) / len(one)),
+    "only a part of the right one": lambda k, a, r: shares(
+        k, [y if x in y else x for x, y in zip(a, r)], r
+    ),
+    "only contains the right one": lambda k, a, r: shares(
+        k, [y if y in x else x for x, y in zip(a, r)], r
+    ),
+    "every answer counts as right": lambda k, a, r: shares(k, r, r),
     "'mean' is missing": lambda k, a, r: {
         kind: share for kind, share in shares(k, a, r).items() if kind != "mean"
     },
@@ -306,9 +340,8 @@ LOSS = {
 }
 
 
-def tokens(h, w, tile, patch, latents=None, overview=1, up=True):
-    rows, columns = (-(-h // tile), -(-w // tile)) if up else (h // tile, w // tile)
-    tiles = rows * columns
+def tokens(h, w, tile, patch, latents=None, overview=1, whole=math.ceil):
+    tiles = whole(h / tile) * whole(w / tile)
     return (tiles + overview * (tiles > 1)) * (latents or (tile // patch) ** 2)
 
 
@@ -317,7 +350,11 @@ TOKENS = {
     "to a single tile, too": lambda h, w, t, p, r=None: (
         (-(-h // t) * -(-w // t) + 1) * (r or (t // p) ** 2)
     ),
-    "rounded down": lambda *a: tokens(*a, up=False),
+    "rounded down": lambda *a: tokens(*a, whole=math.floor),
+    "rounded to the nearest": lambda *a: tokens(*a, whole=round),
+    "doesn't pass through the resampler": lambda h, w, t, p, r=None: (
+        tokens(h, w, t, p, r, overview=0) + (-(-h // t) * -(-w // t) > 1) * (t // p) ** 2
+    ),
     "square it": lambda h, w, t, p, r=None: tokens(h, w, t, p, r or t // p),
     "class token is counted": lambda h, w, t, p, r=None: tokens(h, w, t, p, r or (t // p) ** 2 + 1),
     "latents is not used": lambda h, w, t, p, r=None: tokens(h, w, t, p),
@@ -435,6 +472,42 @@ def test_guessing_is_the_share_of_the_most_frequent_answer():
     found = llava_model.report_of_guessing(64, PARTS, 40, llava_reference.accuracy_by_kind)
     counts = [len(scene.things) for scene in llava_model.scenes_of(64, 40, "test")]
     assert found["how many"] == max(map(counts.count, counts)) / 40
+
+
+def test_the_share_of_next_pictures_with_the_same_number_is_what_seeing_numbers_would_get(
+    monkeypatch,
+):
+    def numbers(model, asked, max_new_tokens):
+        return [llava_reference.NUMBERS[len(scene.things)] for scene, _ in asked.pages]
+
+    monkeypatch.setattr(llava_model, "generate_sentences", numbers)
+    model = type("Model", (), {"parts": PARTS, "size": 64})
+    found = llava_model.report(model, 30, llava_reference.accuracy_by_kind, exchanged=True)
+    assert 0 < found["how many"] < 1
+    assert llava_model.same_number(64, 30) == pytest.approx(found["how many"])
+
+
+def test_chance_is_a_mark_and_no_bar():
+    found = {"what": {"LLaVA": 0.9, "chance": 0.2}, "colour": {"LLaVA": 0.4, "chance": 0.3}}
+    (axes,) = figures.same_figure(found).axes
+    marks = [part.get_segments()[0][0][0] for part in axes.collections]
+    assert marks == [0.2, 0.3] and len(axes.patches) == 2
+    (axes,) = figures.share_bars(dict.fromkeys("AB", {"all": 0.5}), dict.fromkeys("AB", 0.29)).axes
+    assert any("(0.29)" in text.get_text() for text in axes.get_legend().get_texts())
+
+
+def test_counts_are_split_by_what_is_asked(monkeypatch):
+    def all_words(model, pages, tokens=16):  # of a picture, or a number
+        return ["two" if "how many" in text else " ".join(scene.words) for scene, text in pages]
+
+    monkeypatch.setattr(llava_counts, "write", all_words)
+    table = llava_counts.counts_table(None, SMOKE, 12)
+    one, two = (line.split(" | ") for line in table.splitlines() if "description" in line)
+    for right, of in (one[1].split(" of "), two[1].split(" of ")):
+        assert right == of != "0"
+    assert two[2].startswith("0 of ") and table.endswith("two (12).")
+    colours = [line for line in table.splitlines() if "colour" in line]
+    assert sum(int(line.split(" | ")[1].split(" of ")[1]) for line in colours) == 12
 
 
 def test_the_healthy_run_is_best_and_each_fault_leaves_its_trace():

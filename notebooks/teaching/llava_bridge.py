@@ -1,4 +1,4 @@
-"""Lesson 14: the checks of the exercises on patches among words, and on what each stage trains."""
+"""Lesson 14: the checks of the exercise on patches among words."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ import torch
 from torch import Tensor
 
 from teaching import llava_reference as reference
-from teaching.exercises import Exercise, normal, number, rule
+from teaching.exercises import Exercise, normal, number, rule, rule_on
 from vlmgrader.checks import driver_source
-
-# Exercise 3
 
 
 def insert_inputs(generator: torch.Generator) -> tuple[list, dict]:
@@ -67,6 +65,9 @@ INSERT_MISTAKES = {
         ),
     ),
     "only the first picture is put in.": lambda w, i, t, p: inserted(w, i, t, p[:1]),
+    "only the last picture is in: put it into the text that has the first picture already.": (
+        lambda w, i, t, p: put_one_by_one(w, i, t, p[1:], places_of(i, t)[1:])
+    ),
     "the words after the last picture are missing.": lambda w, i, t, p: torch.cat(
         [w[:2], p[0], w[3:6], p[1]]
     ),
@@ -119,108 +120,17 @@ def insert_gradients(words, ids, image_id, pictures, of_words=1.0, of_pictures=1
     return [own, *(2 * one * of_pictures for one in pictures)]
 
 
-# Exercise 6
+def other_count(count: int) -> Callable:
+    """Inputs of a text with so many pictures, 0 to 3."""
 
+    def inputs(generator: torch.Generator) -> tuple[list, dict]:
+        (words, ids, image_id, pictures), options = insert_inputs(generator)
+        ids = torch.where(ids == image_id, 9, ids)
+        ids[[1, 3, 5][:count]] = image_id
+        pictures = [normal(generator, *pictures[0].shape) for _ in range(count)]
+        return [words, ids, image_id, pictures], options
 
-def run_stages(target, vision_width, width):
-    """Driver: names of what is trained after stages 2, 1 and 2 again, and the numbers that were returned."""
-    from torch import nn
-
-    vision = nn.Sequential(nn.Linear(2, vision_width), nn.LayerNorm(vision_width))
-    projector = nn.Sequential(nn.Linear(vision_width, width), nn.GELU(), nn.Linear(width, width))
-    lm = nn.Sequential(nn.Embedding(5, width), nn.Linear(width, 5))
-    found = []
-    for stage in (2, 1, 2):
-        said = target(vision, projector, lm, stage)
-        parts = {"vision": vision, "projector": projector, "lm": lm}
-        some = [
-            name
-            for name, part in parts.items()
-            if any(parameter.requires_grad for parameter in part.parameters())
-        ]
-        whole = all(
-            parameter.requires_grad for name in some for parameter in parts[name].parameters()
-        )
-        found.append([some if whole else ["a part of", *some], said])
-    return found
-
-
-def stage_sizes(vision_width: int, width: int) -> dict[str, int]:
-    return {
-        "vision": 2 * vision_width + 3 * vision_width,
-        "projector": vision_width * width + width + width * width + width,
-        "lm": 5 * width + 5 * width + 5,
-    }
-
-
-def staged(first, second, count=None) -> Callable:
-    """What the driver gives where stage 1 trains `first` and stage 2 `second`. count: (sizes, trained) -> number."""
-
-    def formula(vision_width: int, width: int) -> list:
-        sizes = stage_sizes(vision_width, width)
-        count_of = count or (lambda sizes, trained: sum(sizes[name] for name in trained))
-        return [[list(one), count_of(sizes, one)] for one in (second, first, second)]
-
-    return formula
-
-
-FIRST, SECOND = ("projector",), ("projector", "lm")
-STAGE_MISTAKES = {
-    "the two stages are exchanged.": staged(SECOND, FIRST),
-    "the image encoder is trained in stage 2; LLaVA keeps it frozen in both.": staged(
-        FIRST, ("vision", "projector", "lm")
-    ),
-    "everything is trained in both stages.": staged(
-        ("vision", "projector", "lm"), ("vision", "projector", "lm")
-    ),
-    "the projector is frozen in stage 2; it goes on learning.": staged(FIRST, ("lm",)),
-    "both stages train the projector alone; stage 2 trains the language model, too.": staged(
-        FIRST, FIRST
-    ),
-    "both stages train projector and language model; in stage 1 the language model is frozen.": staged(
-        SECOND, SECOND
-    ),
-    "the right parts are trained; return how many numbers they hold, not None.": staged(
-        FIRST, SECOND, lambda sizes, trained: None
-    ),
-    "the right parts are trained, but you count the numbers of all parts.": staged(
-        FIRST, SECOND, lambda sizes, trained: sum(sizes.values())
-    ),
-    "the right parts are trained, but you count tensors: p.numel() is the number of numbers in one.": staged(
-        FIRST, SECOND, lambda sizes, trained: 4 if len(trained) == 1 else 7
-    ),
-    "the right parts are trained, but you count what is frozen.": staged(
-        FIRST,
-        SECOND,
-        lambda sizes, trained: sum(size for name, size in sizes.items() if name not in trained),
-    ),
-}
-
-
-def explain_stages(got: object, *_: object) -> str | None:
-    if not isinstance(got, list) or len(got) != 3:
-        return None
-    (second, _), (first, _), (again, _) = got
-    if "a part of" in [*second, *first, *again]:
-        return "only some tensors of a part are trained: use requires_grad_ on the whole module."
-    if list(again) != list(second):
-        return (
-            "what is trained in stage 2 depends on the stage that came before: set requires_grad in both "
-            "directions, True and False."
-        )
-    if list(first) == ["projector", "lm"] and list(second) == ["projector", "lm"]:
-        return "both stages train projector and language model; in stage 1 the language model is frozen."
-    if "vision" in [*first, *second]:
-        return "the image encoder is trained: LLaVA keeps it frozen in both stages."
-    if not first or not second:
-        return "nothing is trained in a stage: set requires_grad back to True."
-    if list(first) == list(FIRST) and list(second) == list(SECOND):
-        return "the right parts are trained, but the number returned is not that of their numbers."
-    return None
-
-
-def stage_inputs(generator: torch.Generator) -> tuple[list, dict]:
-    return [number(generator, 3, 4), number(generator, 5, 7)], {}
+    return inputs
 
 
 EXERCISES = {
@@ -245,21 +155,17 @@ EXERCISES = {
                 },
                 driver=driver_source(run_insert_gradients),
             ),
-        ),
-        reference=reference.insert_patches,
-    ),
-    "choose_trained": Exercise(
-        "Stage 1 trains the projector, stage 2 projector and language model, in any order of calls.",
-        (
-            rule(
-                "choose_trained",
-                stage_inputs,
-                staged(FIRST, SECOND),
-                STAGE_MISTAKES,
-                driver=driver_source(run_stages),
-                explain=explain_stages,
+            rule_on(
+                "insert_patches",
+                other_count(1),
+                reference.insert_patches,
+                explain=lambda got, wanted, words, ids, image_id, pictures: (
+                    f"right for two pictures, but not for {len(pictures)}: M may be any number."
+                ),
+                rounds=1,
+                hidden=(other_count(3), other_count(0)),
             ),
         ),
-        reference=reference.choose_trained,
+        reference=reference.insert_patches,
     ),
 }

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import torch
 
 from teaching import llava_reference as reference
-from teaching.exercises import Exercise, number, rule
+from teaching.exercises import Exercise, number, rule, rule_on
+from vlmgrader.checks import driver_source
 
 WORDS = ("cat", "dog", "fox", "owl", "car", "hat", "key", "bus")
 
@@ -109,6 +110,24 @@ CHAT_MISTAKES = {
         f"question : {q} answer :",
     ],
 }
+
+
+def run_empty(target, question):
+    """Driver: the text of a chat that has no earlier turns, or the name of the error."""
+    try:
+        return target([], question)
+    except (IndexError, ValueError, TypeError) as error:
+        return [type(error).__name__]
+
+
+def explain_empty(got: object, wanted: str, question: str) -> str:
+    start = "a new chat has no earlier turns:"
+    if isinstance(got, list) and len(got) == 1:
+        return f"{start} your code raises {got[0]} when the list of turns is empty."
+    if isinstance(got, str) and "  " in got:
+        return f"{start} then two spaces stand side by side. Join one list of all pieces."
+    return f"{start} expected {wanted!r} when the list of turns is empty."
+
 
 # Exercise 5
 
@@ -237,7 +256,17 @@ def explain_mask(got: object, wanted: list, words: Sequence[str]) -> str | None:
 EXERCISES = {
     "chat_text": Exercise(
         "The picture once, then what was said, then the open question.",
-        (rule("chat_text", chat_inputs, chat, CHAT_MISTAKES),),
+        (
+            rule("chat_text", chat_inputs, chat, CHAT_MISTAKES),
+            rule_on(
+                "chat_text",
+                lambda generator: (chat_inputs(generator)[0][1:], {}),
+                lambda question: chat([], question),
+                driver=driver_source(run_empty),
+                explain=explain_empty,
+                rounds=1,
+            ),
+        ),
         reference=reference.chat_text,
     ),
     "answer_mask": Exercise(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections import defaultdict
 from collections.abc import Callable
 
@@ -107,18 +108,17 @@ DIALOGUE_MISTAKES = {
 def score_inputs(generator: torch.Generator) -> tuple[list, dict]:
     kinds = shuffled(generator, ["what"] * 5 + ["where"] * 3 + ["how many"] * 2)
     right = [WORDS[number(generator, 0, 7)] for _ in kinds]
-    wrong = {"what": 2, "where": 2, "how many": 1}
+    wrong = {"what": ["not {}", "{:.2}"], "where": ["not {}", "{:.0}"], "how many": ["{:.1}"]}
     answers = []
-    for kind, word in zip(kinds, right):
-        wrong[kind] -= 1
-        answers.append(f"not {word}" if wrong[kind] >= 0 else word)
+    for kind, word in zip(kinds, right):  # wrong ones contain the right one, or are a part of it
+        answers.append((wrong[kind].pop() if wrong[kind] else "{}").format(word))
     return [kinds, answers, right], {}
 
 
-def scored(kinds, answers, right, *, share=None, mean=None) -> dict:
+def scored(kinds, answers, right, *, share=None, mean=None, equal=operator.eq) -> dict:
     found = defaultdict(list)
     for kind, answer, wanted in zip(kinds, answers, right):
-        found[kind].append(float(answer == wanted))
+        found[kind].append(float(equal(answer, wanted)))
     share = share or (lambda hits: sum(hits) / len(hits))
     scores = {kind: share(hits) for kind, hits in found.items()}
     mean = mean or (lambda scores, found: sum(scores.values()) / len(scores))
@@ -164,6 +164,13 @@ SCORE_MISTAKES = {
     "only the mean is returned: each kind has an entry, too.": lambda *args: {
         "mean": scored(*args)["mean"]
     },
+    "an answer counts as right where it is only a part of the right one: compare with ==.": scoring(
+        equal=lambda answer, wanted: answer in wanted
+    ),
+    "an answer counts as right where it only contains the right one: compare with ==.": scoring(
+        equal=lambda answer, wanted: wanted in answer
+    ),
+    "every answer counts as right.": scoring(equal=lambda answer, wanted: True),
     "all kinds have the same share: count each kind's questions alone.": lambda *args: {
         kind: scored(*args, mean=over_questions)["mean"] for kind in scored(*args)
     },

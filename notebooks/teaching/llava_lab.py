@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from teaching import llava_model
+from teaching.llava_figures import share_bars
 from teaching.llava_model import BuiltLLaVA, Talks
 from teaching.llava_reference import PARTS, accuracy_by_kind, answer_mask, choose_trained
 from vlmcourse import plots, world
@@ -91,13 +92,12 @@ def losses(found: dict[str, dict[str, float]]):
 
 
 def shares(found: dict[str, dict[str, float]], scale: Scale):
-    """Bars of right answers of all runs, and a line for always saying the most frequent answer."""
+    """Bars of right answers of all runs, mean over kinds, and a mark for always saying the most frequent answer."""
     groups = {id: {SCORE: scores[SCORE]} for id, scores in found.items()}
     guessing = llava_model.report_of_guessing(
         scale.image_size, PARTS, sizes_of(scale)[2], accuracy_by_kind
     )
-    label = "right answers (share, mean over kinds)"
-    return plots.bars(groups, label, guessing["mean"], sideways=True, highest=1, form=".2f")
+    return share_bars(groups, dict.fromkeys(groups, guessing["mean"]))
 
 
 if __name__ == "__main__":

@@ -135,6 +135,15 @@ TOKEN_MISTAKES = {
             vectors,
         ),
     ),
+    "tiles are rounded to the nearest number: a rest at the edge needs a tile of its own.": counted(
+        lambda h, w, t: round(h / t) * round(w / t) + (round(h / t) * round(w / t) > 1), vectors
+    ),
+    "the overview doesn't pass through the resampler: it costs `latents` vectors, too.": counted(
+        with_overview,
+        lambda n, tile, patch, r: (
+            vectors(n - (n > 1), tile, patch, r) + (n > 1) * (tile // patch) ** 2
+        ),
+    ),
     "one row and one column too many: a picture of exactly one tile needs one.": counted(
         lambda h, w, t: (h // t + 1) * (w // t + 1) + 1, vectors
     ),

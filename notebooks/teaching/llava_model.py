@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -188,6 +189,12 @@ def answers(
         following = dict(zip(scenes, [*scenes[1:], scenes[0]]))
         pages = [(following[scene], text) for scene, text in pages]
     return generate_sentences(model, prompts.Prompts(pages, model.size, IMAGE), max_new_tokens=4)
+
+
+def same_number(size: int, count: int) -> float:
+    """Share of held-out scenes whose next one has as many things."""
+    numbers = [len(scene.things) for scene in scenes_of(size, count, "test")]
+    return sum(map(operator.eq, numbers, [*numbers[1:], numbers[0]])) / count
 
 
 def _scores(asked: Sequence[tuple], said: Sequence[str], score: Callable) -> dict[str, float]:

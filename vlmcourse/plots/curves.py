@@ -113,7 +113,7 @@ class LiveCurve:
         subtitle(
             drawn.axes[0],
             f"step {step.step} of {step.steps}   loss {smooth:.3f}   "
-            f"learning rate {step.learning_rate:.1e}   {step.seconds:.0f} s, {time_left}",
+            f"learning rate {step.learning_rate:.1e}   {time_left}",
         )
         return drawn if self.samples is None else stack_figures(drawn, self.samples())
 
