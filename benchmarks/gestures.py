@@ -225,9 +225,11 @@ GESTURES: dict[str, dict[str, Gesture]] = {
         "hover a word": hover("[data-row='1']"),
         "word by arrow key": key("[role=application]:has(.word)", "ArrowRight"),
         "hover a patch": hover("[data-patch='3']"),
+        "click a patch": click("[data-patch='6']"),
         "hover a head": hover("[data-layer='0'][data-head='0']"),
         "click a picture": click("[data-picture='3']"),
         "another model": click("button[aria-pressed=false]"),
+        "queries": press("BLIP-2"),
         "a query": key("[role=application]:has(.word)", "ArrowRight"),
     },
     "capfilt": {

@@ -263,12 +263,14 @@ def test_the_playground_keeps_the_model_s_vectors(shown):
 def test_a_tree_holds_the_model_s_probabilities_and_every_likeliest_word_goes_on():
     model, length = recipes.language.new_language(SCALE).eval(), 4
     tree = sampling.tree(model, "a picture of a", length)
-    end = sampling.vocabulary()[tokenizer.EOS]
     by_length = {len(path.split()): path for path in tree}
     assert sorted(by_length) == list(range(length))
+    ends = {sampling.END, sampling.vocabulary()[tokenizer.EOS]}
     for path, node in tree.items():
-        likeliest = [word for word in node["words"] if word != end][0]
-        assert len(path.split()) == length - 1 or f"{path} {likeliest}".strip() in tree
+        assert sampling.END not in path.split()
+        likeliest = node["words"][0]
+        goes_on = len(path.split()) < length - 1 and likeliest not in ends
+        assert not goes_on or f"{path} {likeliest}".strip() in tree
         assert node["probabilities"] == sorted(node["probabilities"], reverse=True)
     with torch.no_grad():
         ids = tokenizer.encode(["a picture of a cat"])[:, :-1]
@@ -313,11 +315,11 @@ def test_maps_that_point_at_the_thing_and_maps_that_know_nothing():
         explorer_models.pointing_scores(look, scenes, 32) for look in (evenly, cleverly)
     )
     assert (
-        dull["weight on it"] == pytest.approx(dull["its squares"], abs=1e-5)
-        and 0 < dull["its squares"] < 0.7
+        dull["weight at the noun"] == pytest.approx(dull["by chance"], abs=1e-5)
+        and 0 < dull["by chance"] < 0.7
     )
-    assert clever["weight on it"] > 0.9 and clever["brightest on it"] == 1
-    assert clever["word before"] == pytest.approx(clever["weight on it"])
+    assert clever["weight at the noun"] > 0.9 and clever["brightest square, at the noun"] == 1
+    assert clever["weight at the word before"] == pytest.approx(clever["weight at the noun"])
 
     def early(pixel_values, text):  # only the word before the noun finds the thing
         maps = cleverly(pixel_values, text).maps.clone()
@@ -325,7 +327,7 @@ def test_maps_that_point_at_the_thing_and_maps_that_know_nothing():
         return AttentionMaps(("[DEC]", text.split()[4]), maps[:, :, :2], "weights")
 
     before = explorer_models.pointing_scores(early, scenes, 32)
-    assert before["word before"] > 0.9 and before["weight on it"] < 0.7
+    assert before["weight at the word before"] > 0.9 and before["weight at the noun"] < 0.7
 
 
 def test_few_shot_prompts_name_their_pictures_and_lose_their_support():

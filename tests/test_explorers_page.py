@@ -139,7 +139,8 @@ def test_a_lie_is_found_by_changing_keys(chromium):
 def test_the_browser_decodes_as_the_course_does(chromium):
     generator = torch.Generator().manual_seed(0)
     table = 2 * torch.randn(468, 468, generator=generator)
-    table[:, tokenizer.EOS] += 3
+    end = tokenizer.world_tokenizer().convert_tokens_to_ids(sampling.END)
+    table[:, end] += 3
 
     def model(ids, cache=None):
         return table[ids]
@@ -150,7 +151,7 @@ def test_the_browser_decodes_as_the_course_does(chromium):
     data = {
         "trees": {"a cat": sampling.packed(tree)},
         "prompts": ["a cat"],
-        "end": words[tokenizer.EOS],
+        "end": sampling.END,
         "vocabulary": len(words),
     }
     data |= {"beams": 4, "length": length}
@@ -159,12 +160,9 @@ def test_the_browser_decodes_as_the_course_does(chromium):
             gestures.press("beam search")(page.locator(".explorer"))
             page.get_by_label("beams", exact=True).fill(str(beams))
             gestures.press("To the end")(page.locator(".explorer"))
-            words = beam_search(model, start, length, beams, tokenizer.EOS).tolist()
-            expected = [
-                word for word in convert.convert_ids_to_tokens(words) if word != data["end"]
-            ]
-            written = page.locator(".explorer strong").inner_text()
-            assert (written if written != "…" else "") == " ".join(expected), beams
+            found = beam_search(model, start, length, beams, end).tolist()
+            written = " ".join(page.locator(".explorer strong").all_inner_texts())
+            assert written.split() == convert.convert_ids_to_tokens(found), beams
         gestures.press("nucleus")(page.locator(".explorer"))
         page.get_by_label("p", exact=True).fill("0.05")
         gestures.press("Step")(page.locator(".explorer"))
@@ -195,6 +193,7 @@ def test_without_a_kernel_a_walk_takes_saved_words_and_comes_to_its_end(chromium
                 )
                 written = page.locator(".explorer strong").inner_text().split()
                 assert all(" ".join(written[:n]) in tree for n in range(min(len(written), 6)))
+                assert sampling.END not in written
                 first.add(" ".join(written[:1]))
             unlikely = first - set(named(""))
             if (p, temperature) != ("0.5", "3"):
@@ -202,13 +201,51 @@ def test_without_a_kernel_a_walk_takes_saved_words_and_comes_to_its_end(chromium
         gestures.press("by hand")(root)
         gestures.press("Start again")(root)
         for first_word in named(""):
-            assert sum(f"{first_word} {word}" in tree for word in named(first_word)) >= 3
+            live = [f"{first_word} {word}" for word in named(first_word) if word != sampling.END]
+            assert sum(path in tree for path in live) >= 1
         board.locator("[data-path='white']").click()
-        unsaved = next(word for word in named("white") if f"white {word}" not in tree)
+        unsaved = next(
+            word for word in named("white") if f"white {word}" not in tree and word != sampling.END
+        )
         board.locator(f"[data-path='white {unsaved}']").click()
         assert "is not saved on this page" in root.inner_text()
         assert page.locator(".explorer strong").inner_text() == "white"
         assert page.get_by_role("button", name="Step", exact=True).is_enabled()
+        for method in ("greedy", "nucleus", "beam search"):  # words are taken by hand alone
+            gestures.press(method)(root)
+            assert board.locator("[data-kind]").count() and not board.locator("[data-path]").count()
+
+
+def test_beam_search_begins_with_probabilities_and_goes_on_with_their_logarithms(chromium):
+    with gestures.explorer_page(chromium, "sampling") as page:
+        root = page.locator(".explorer")
+        gestures.press("beam search")(root)
+        assert page.locator(".explorer strong").inner_text() == "…"
+        probability = float(page.locator("[data-kind] text").nth(1).text_content())
+        gestures.press("Step")(root)
+        score = float(page.locator("[data-kind] text").nth(1).text_content())
+        assert score == pytest.approx(np.log(probability), abs=0.03)
+        assert f"= {score:.2f}" in root.inner_text()
+
+
+def test_a_word_drawn_from_the_others_stands_below_the_likeliest_and_is_said(chromium):
+    rows = {"": ["a b c d e f g h i z", ".1 .1 .1 .1 .1 .1 .1 .1 .1 .05", ".05"]}
+    for path in "abcdefghiz":
+        rows[path] = [". a", ".9 .05", ".05"]
+    tree = {path: "\t".join(parts) for path, parts in rows.items()}
+    data = {"trees": {"x": tree}, "prompts": ["x"], "end": ".", "vocabulary": 11}
+    data |= {"beams": 4, "length": 2}
+    with gestures.explorer_page(chromium, "sampling", data) as page:
+        page.evaluate("Math.random = () => 0.999999")
+        root = page.locator(".explorer")
+        gestures.press("nucleus")(root)
+        page.get_by_label("p", exact=True).fill("1")
+        gestures.press("Step")(root)
+        column = page.locator("[data-kind] title").all_text_contents()[:10]
+        assert column == [*"abcdefghi", "z"]
+        assert "'z' was drawn from the others (lowest in its column)" in root.inner_text()
+        page.get_by_label("p", exact=True).fill("0.05")
+        assert "'z' (orange, struck through) was drawn with other settings" in root.inner_text()
 
 
 @pytest.mark.parametrize("p, temperature", [(0.5, 1), (0.9, 1), (0.98, 1), (1, 0.2)])
@@ -221,7 +258,7 @@ def test_the_nucleus_has_as_many_words_as_the_model_s(chromium, p, temperature):
 
     words = sampling.vocabulary()
     tree = sampling.packed(sampling.tree(model, "a cat", 2))
-    data = {"trees": {"a cat": tree}, "prompts": ["a cat"], "end": words[tokenizer.EOS]}
+    data = {"trees": {"a cat": tree}, "prompts": ["a cat"], "end": sampling.END}
     data |= {"vocabulary": len(words), "beams": 4, "length": 2}
     probabilities = (logits.double() / temperature).softmax(-1).sort(descending=True).values
     expected = int((probabilities.cumsum(0) - probabilities < p).sum()) if p < 1 else len(words)
@@ -539,11 +576,11 @@ def few_shots(monkeypatch):
 @pytest.mark.parametrize(
     "unit, levels, said",
     [
-        ("", [0, 0, 0, 0], "it looks at no patch: all of its weight is on [CLS]"),
+        ("", [0, 0, 0, 0], "it looks at no square: all of its weight is on [CLS]"),
         (
             "",
             [255, 0, 51, 0],
-            "row 1, column 1, with 50 % of the weight. All patches together: 60 %",
+            "brightest row 1, column 1, 50 % of the weight; darkest row 1, column 2, 0 %; an equal share would be 15 %. All squares together: 60 %",
         ),
         ("", [102, 102, 102, 82], "nearly flat"),
         (
@@ -561,6 +598,22 @@ def test_a_map_is_told_in_shares_or_in_its_unit(chromium, unit, levels, said):
     with gestures.explorer_page(chromium, "attention", data) as page:
         assert said in page.locator(".explorer").inner_text()
         assert page.said == []
+
+
+def test_a_tap_on_a_square_keeps_it_and_nothing_moves_while_words_are_pointed_at(chromium):
+    given = {"viewport": {"width": 760, "height": 900}, "has_touch": True}
+    with gestures.explorer_page(chromium, "attention", **given) as page:
+        root, places = page.locator(".explorer"), set()
+        heads = page.locator("[role=application]:has([data-layer])")
+        for index in range(page.locator("[data-row]").count()):
+            page.locator(f"[data-row='{index}']").hover(force=True)
+            places.add(str([heads.bounding_box(), root.bounding_box()]))
+        assert len(places) == 1
+        page.locator("[data-patch='5']").tap()
+        page.mouse.move(750, 5)
+        assert "Square row 2, column 2" in root.inner_text()
+        page.locator("[data-row='2']").tap()
+        assert "Square row" not in root.inner_text()
 
 
 def test_the_trained_scale_is_shown_exactly_and_can_be_had_again(chromium):

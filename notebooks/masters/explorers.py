@@ -55,7 +55,7 @@ explorers.clip_playground(clip, shown)
 # %% [markdown]
 # ## Sampling
 #
-# Each column holds the likeliest next words after the words that were taken. Walk the tree by hand, or let greedy, beam search or nucleus sampling walk it, one step at a time. What does a small `p` cut off, what does a high temperature let in, and do three beams share their beginning? The model is small and has read nothing but the course's captions, questions and made-up names (vem, pilk): after a full stop it begins another text. It sees no picture, so it can't know whether there is a cat.
+# Each column holds the likeliest next words after the words that were taken. Walk the tree by hand, or let greedy, beam search or nucleus sampling walk it, one step at a time. What does a small `p` cut off, what does a high temperature let in, and do three beams share their beginning? Beam search compares texts of unlike length by their mean log-probability: for "a picture of a cat", what would it take without dividing by the number of words? The model is small and has read nothing but the course's captions, questions and made-up names (vem, pilk). A text ends with its full stop here. The model sees no picture, so it can't know whether there is a cat.
 
 # %%
 explorers.sampling_explorer(recipes.get("language").train_or_load(scale).model)
@@ -95,21 +95,18 @@ explorers.few_shot_builder(explorer_flamingo.naming_function(flamingo, size))
 # %% [markdown]
 # ## Attention over the image
 #
-# Point at a word (or query), and at a layer and head: the picture lights up where it looked. For Frozen, whose picture is two vectors by then, the map is a cause: how much the word's log-probability falls when a square is covered. Where does each model look for the noun? Does it look there when it has read the noun, or at the word before, when it is about to say it? In the last picture Flamingo misses the umbrella: where does it look instead?
+# Point at a word (or query), and at a layer and head: the picture lights up where it looked. For Frozen, whose picture is two vectors by then, the map is a cause: how much the word's log-probability falls when a square is covered. Where does each model look for the noun? Does it look there when it has read the noun, or at the word before, when it is about to say it? In the last picture Flamingo's attention goes around a part of the umbrella, and it still says "umbrella": which squares get it?
 
 # %%
 attention = explorer_models.attention_functions(scale)
-order = ("BLIP-2", "Flamingo", "BLIP", "Frozen", "CLIP")
-last, *others = range(8)  # Flamingo misses the umbrella: it comes last
-shown = [*others, last]
-explorers.attention_explorer(
-    {name: attention[name] for name in order},
-    images[shown],
-    [captions[index] for index in shown],
-)
+attention = {name: attention[name] for name in ("BLIP", "Flamingo", "BLIP-2", "Frozen", "CLIP")}
+umbrella, *others = range(8)
+train = others.pop(4)  # BLIP's clearest map comes first; what Flamingo's goes around, last
+shown = [train, *others, umbrella]
+explorers.attention_explorer(attention, images[shown], [captions[index] for index in shown])
 
 # %% [markdown]
-# Do the maps point at the thing? We take the mean over layers and heads, at the noun and at the word before it; for BLIP-2, which has no noun, the mean over all queries. "Weight on it" is the share of the map that lies on the thing's squares. "Brightest on it" is the share of pictures whose brightest square is one of them. "Its squares" is the share of squares that they are: what a map that knows nothing would reach.
+# Do the maps point at the thing? We take the mean over layers and heads, at the noun and at the word before it; for BLIP-2, which has no words here, the mean over all queries. The weight is the share of the map that lies on the thing's squares. The brightest square is the share of pictures in which that square is one of the thing's. A map that knows nothing would reach "by chance": the share of squares that are the thing's.
 
 # %%
 points = {
@@ -122,6 +119,8 @@ plots.show(plots.bars(points, "share (24 held-out pictures)", sideways=True))
 
 # %% [markdown]
 # At scale `laptop` the brightest square of BLIP-2, Flamingo and BLIP is nearly always on the thing, even where little more weight lies there than an equal share would give: attention that is trained through its words finds the thing, and a part of it is spread evenly. BLIP looks at the thing before it says the noun: at the article three quarters of its weight lie there, and after the noun hardly more than an equal share. Flamingo has more at the noun. CLIP's weight is below the share of knowing nothing at the noun, though its brightest square does better: only its class token was trained to agree with texts, so a patch may have a smaller cosine with the word exactly where the thing is. And for Frozen a covered background costs about as much as a covered thing, because both change the two vectors into which the whole picture went.
+#
+# And the umbrella? The hole in Flamingo's map is a square that no latent reads, so it is there at every word. At "an", where the next word is chosen, the brightest square is the umbrella's upper right one. Covering that one costs the word "umbrella" most, covering the hole next to nothing. A map that goes around a part of a thing doesn't miss the thing.
 
 # %% [markdown]
 # ## CapFilt's threshold

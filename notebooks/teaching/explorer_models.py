@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import mean
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +30,8 @@ from vlmcourse.world import tokenizer
 
 MOST = 8
 """Answers that are shown."""
+CLS = "[CLS], a summary of the whole picture"
+"""What has the weight that no patch has."""
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -102,7 +105,7 @@ def blip_maps(model, image_prefix: str = "") -> AttentionFunction:
         weights = introspection.attention_weights(model, lambda: model(_ids(text), **context))
         maps = _patch_maps(weights, ".cross")
         what = "cross-attention of the decoder's words. The map at a word is made after reading it, on the way to the next one"
-        return AttentionMaps(("[DEC]", *_words(text)), maps, what, rest="[CLS]")
+        return AttentionMaps(("[DEC]", *_words(text)), maps, what, rest=CLS)
 
     return maps_of
 
@@ -120,7 +123,7 @@ def query_maps(model, image_prefix: str = "") -> AttentionFunction:
         maps = _patch_maps(weights, ".cross_attention")
         what = "cross-attention of the queries, which read the picture before there is any text"
         names = tuple(f"query {index + 1}" for index in range(maps.shape[2]))
-        return AttentionMaps(names, maps, what, rest="[CLS]")
+        return AttentionMaps(names, maps, what, rest=CLS)
 
     return maps_of
 
@@ -142,7 +145,7 @@ def flamingo_maps(model, image_prefix: str = "<image>") -> AttentionFunction:
             "each word's attention to the latents, multiplied by the latents' attention to the patches. "
             "The map at a word is made after reading it, on the way to the next one"
         )
-        return AttentionMaps(words, maps, what, rest="[CLS] and the latents themselves")
+        return AttentionMaps(words, maps, what, rest=f"{CLS}, and on the latents themselves")
 
     return maps_of
 
@@ -243,10 +246,10 @@ def pointing_scores(
 ) -> dict[str, float]:
     """Do maps point at the thing? Of scenes of one thing, the mean over layers and heads at its noun (of queries: over all).
 
-    weight on it        share of the map on squares of which the thing's box covers a quarter or more
-    word before         the same for the map of the word before the noun
-    brightest on it     share of scenes whose brightest square is one of these
-    its squares         share of squares that these are: what a map that knows nothing would have
+    weight at the noun             share of the map on squares of which the thing's box covers a quarter or more
+    weight at the word before      the same for the map of the word before the noun; not for queries
+    brightest square, at the noun  share of scenes whose brightest square is one of these
+    by chance                      share of squares that these are: what a map that knows nothing would have
     """
     scores = []
     for scene in scenes:
@@ -255,17 +258,24 @@ def pointing_scores(
         found = maps_of(pixel_values, f"a picture of {world.article(noun)} on {scene.background}")
         maps = found.maps.float().mean((0, 1)).clamp(min=0)  # (rows, P)
         at = found.rows.index(noun) if noun in found.rows else None
-        values, before = (maps.mean(0),) * 2 if at is None else (maps[at], maps[at - 1])
+        values = maps.mean(0) if at is None else maps[at]
         side = round(len(values) ** 0.5)
         x1, y1, x2, y2 = scene.things[0].box
         its = (_covered(y1, y2, side)[:, None] * _covered(x1, x2, side) >= 0.25).flatten()
-        weight, weight_before = (
-            (one[its].sum() / one.sum().clamp(min=1e-9)).item() for one in (values, before)
+
+        def weight(one: Tensor, its: Tensor = its) -> float:
+            return (one[its].sum() / one.sum().clamp(min=1e-9)).item()
+
+        before = {} if at is None else {"weight at the word before": weight(maps[at - 1])}
+        scores.append(
+            before
+            | {
+                "weight at the noun": weight(values),
+                "brightest square, at the noun": float(its[values.argmax()]),
+                "by chance": its.float().mean().item(),
+            }
         )
-        brightest = float(its[values.argmax()])
-        scores.append([weight, weight_before, brightest, its.float().mean().item()])
-    names = ("weight on it", "word before", "brightest on it", "its squares")
-    return dict(zip(names, torch.tensor(scores).mean(0).tolist()))
+    return {name: mean(score[name] for score in scores) for name in scores[0]}
 
 
 def _covered(low: float, high: float, side: int) -> Tensor:

@@ -14,12 +14,14 @@ from vlmcourse.parts.generation import beam_search
 from vlmcourse.widgets.explorer import show_explorer
 from vlmcourse.world import tokenizer
 
-PROMPTS = ("is there a cat ?", "a picture of a cat on", "this is a")
+PROMPTS = ("a picture of a cat on", "a picture of a cat", "is there a cat ?", "this is a")
+END = "."
+"""A text ends with it: what the model would say next is another text."""
 LENGTH, WORDS, MAX_BEAMS, TAIL = 6, 9, 4, 16
 """Words after the prompt, words saved of each distribution (beam search needs two for each beam), most beams, values that tell
 how likely all other words are."""
-CHOICES = (9, 3, 3)
-"""Likeliest words that a reader may choose among without a kernel, in each of the first columns."""
+CHOICES, RARE = (9, 5, 3, 2, 2), 0.01
+"""Likeliest words that a reader may choose among without a kernel, in each column; of rarer ones only the two likeliest."""
 DRAWN = {1.0: 8, 2.0: 4, 3.0: 12}
 """{temperature: texts drawn at it}, so that a hot walk finds its way without a kernel."""
 
@@ -87,16 +89,22 @@ def _written(
 
 @torch.no_grad()
 def _chosen(model, ids: Tensor, choices: Sequence[int], **context) -> Tensor:
-    """A text (1, T) goes on with each of so many likeliest words at each step, never with <eos>: (product of choices, T + steps)."""
+    """A text (1, T) goes on with each of so many likeliest words at each step, never with <eos>: (N, T + steps).
+
+    Words less likely than RARE are chosen only among the first two.
+    """
     for count in choices:
         logits = model(ids, **context)[:, -1].float().clone()
         logits[:, tokenizer.EOS] = -torch.inf
-        likely = logits.topk(count).indices.reshape(-1, 1)
-        ids = torch.cat([ids.repeat_interleave(count, dim=0), likely], dim=1)
+        values, likely = logits.softmax(-1).topk(count)
+        chosen = (values >= RARE) | (torch.arange(count) < 2)
+        ids = torch.cat([ids.repeat_interleave(chosen.sum(-1), dim=0), likely[chosen][:, None]], 1)
     return ids
 
 
-def _read_by_beams(model, ids: Tensor, max_new_tokens: int, **context) -> Iterator[Tensor]:
+def _read_by_beams(
+    model, ids: Tensor, max_new_tokens: int, end: int, **context
+) -> Iterator[Tensor]:
     """What beam search with 1 to MAX_BEAMS beams reads on its way."""
     read: list[Tensor] = []
 
@@ -105,43 +113,48 @@ def _read_by_beams(model, ids: Tensor, max_new_tokens: int, **context) -> Iterat
         return model(ids, **given)
 
     for beams in range(1, MAX_BEAMS + 1):
-        beam_search(watched, ids, max_new_tokens, beams, tokenizer.EOS, **context)
+        beam_search(watched, ids, max_new_tokens, beams, end, **context)
     yield from read
 
 
 def tree(model, prompt: str, max_new_tokens: int = LENGTH, **context) -> dict[str, dict]:
-    """{words after the prompt: their next words}: all that beam search reads, the likeliest words of the first columns
-    (CHOICES), and texts drawn at each temperature of DRAWN. From each of these, the likeliest words to the last: so no walk that keeps the likeliest word is stuck."""
+    """{words after the prompt: their next words}: all that beam search reads, the likeliest words of each column (CHOICES),
+    and texts drawn at each temperature of DRAWN. From each of these, the likeliest words to the end or the last: so no walk
+    that keeps the likeliest word is stuck."""
     ids, generator = tokenizer.encode([prompt])[:, :-1], torch.Generator().manual_seed(0)
     first, last = ids.shape[1], ids.shape[1] + max_new_tokens
-    texts = list(_read_by_beams(model, ids, max_new_tokens, **context))
+    convert, nodes = tokenizer.world_tokenizer(), {}
+    end = convert.convert_tokens_to_ids(END)
+    texts = list(_read_by_beams(model, ids, max_new_tokens, end, **context))
     for temperature, count in DRAWN.items():
 
         def drawn(logits: Tensor, temperature: float = temperature) -> Tensor:
             return torch.multinomial((logits / temperature).softmax(-1), 1, generator=generator)
 
         texts.append(_written(model, ids.expand(count, -1), last, drawn, **context))
-    texts.append(_chosen(model, ids, CHOICES[:max_new_tokens], **context))
+    texts.append(_chosen(model, ids, CHOICES[: max_new_tokens - 1], **context))
     paths: dict[int, set[tuple[int, ...]]] = {length: set() for length in range(first, last + 1)}
-    for rows in texts:
-        for length in range(first, rows.shape[1] + 1):
-            paths[length] |= {tuple(row) for row in rows[:, :length].tolist()}
-    for length in range(first, last - 1):
-        begun = torch.tensor(sorted(paths[length]))
+    for row in (row for rows in texts for row in rows.tolist()):
+        for length in range(first, len(row) + 1):
+            if end not in row[first : length - 1]:
+                paths[length].add(tuple(row[:length]))
+    for length in range(first, last):
+        alike = sorted(path for path in paths[length] if end not in path[first:])
+        if not alike:
+            continue
         longer = _written(
-            model, begun, length + 1, lambda logits: logits.argmax(-1, keepdim=True), **context
+            model,
+            torch.tensor(alike),
+            length + 1,
+            lambda logits: logits.argmax(-1, keepdim=True),
+            **context,
         )
         paths[length + 1] |= {tuple(row) for row in longer.tolist()}
-    convert, nodes = tokenizer.world_tokenizer(), {}
-    for length in range(first, last):
-        alike = sorted(paths[length])
+        after: dict[tuple[int, ...], list[int]] = {path: [] for path in alike}
+        for path in sorted(paths[length + 1]):
+            after[path[:-1]].append(path[-1])
         words = [convert.convert_ids_to_tokens(list(path[first:])) for path in alike]
-        named = [
-            convert.convert_ids_to_tokens(
-                [after[-1] for after in paths[length + 1] if after[:-1] == path]
-            )
-            for path in alike
-        ]
+        named = [convert.convert_ids_to_tokens(after[path]) for path in alike]
         for path, node in zip(words, continuations(model, prompt, words, named, **context)):
             nodes[" ".join(path)] = node
     return nodes
@@ -176,7 +189,7 @@ def sampling_explorer(model, prompts: Sequence[str] = PROMPTS, **context) -> Non
     data = {
         "trees": saved,
         "prompts": list(prompts),
-        "end": words[tokenizer.EOS],
+        "end": END,
         "vocabulary": len(words),
     }
     data |= {"beams": MAX_BEAMS, "length": LENGTH}
