@@ -52,10 +52,15 @@ Gesture = Callable[[object], object]
 """What is done to an explorer, given as a locator."""
 
 
+def _scroll_to(element) -> None:
+    """Where it scrolls under the pointer an explorer is drawn anew, and a notebook lays itself out: neither is an answer."""
+    element.evaluate("one => one.scrollIntoView({block: 'nearest'})")
+    element.page.wait_for_timeout(100)
+
+
 def hover(selector: str) -> Gesture:
     def act(explorer) -> None:
-        explorer.locator(selector).first.scroll_into_view_if_needed()
-        explorer.page.wait_for_timeout(100)  # where it scrolled under the pointer it is drawn anew
+        _scroll_to(explorer.locator(selector).first)
         explorer.locator(selector).first.hover(force=True)
 
     return act
@@ -70,7 +75,11 @@ def key(selector: str, name: str) -> Gesture:
 
 
 def write(label: str, text: str) -> Gesture:
-    return lambda explorer: explorer.get_by_label(label, exact=True).fill(text)
+    def act(explorer) -> None:
+        _scroll_to(explorer.get_by_label(label, exact=True))
+        explorer.get_by_label(label, exact=True).fill(text)
+
+    return act
 
 
 def choose(label: str, value: str) -> Gesture:
