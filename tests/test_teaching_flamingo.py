@@ -46,6 +46,14 @@ RESAMPLE = {
     "Did you forget the return?": lambda *args: None,
     "time embeddings are missing": partial(resample, time=lambda r, f: f),
     "gets the first time embedding": partial(resample, time=lambda r, f: f + r.time_embeddings[0]),
+    "the last time embeddings": partial(
+        resample, time=lambda r, f: f + r.time_embeddings[-f.shape[1] :, None]
+    ),
+    "first layer's `norm_features`": lambda r, f: resample(
+        r,
+        f,
+        kv=lambda layer, x_f, x, q: torch.cat([r.layers[0].norm_features(x_f), q], 1),
+    ),
     "they belong to frames": partial(
         resample, time=lambda r, f: f + r.time_embeddings[: len(f), None, None]
     ),
@@ -165,6 +173,11 @@ BLOCK = {
             y + self.gates()[0] * self.read(y, z, m) + self.gates()[1] * self.think(y)
         )
     ),
+    "second sum starts from the old y": block(
+        lambda self, y, z, m: (
+            y + self.gates()[1] * self.think(y + self.gates()[0] * self.read(y, z, m))
+        )
+    ),
     "comes first; the attention does": two(add_think, add_read),
     "multiplies the residual, too": two(
         lambda self, y, read, a, b: a * (y + read(y)),
@@ -193,6 +206,21 @@ def run(layers, blocks, every, y, z, m, here=None, which=None, after=False, old=
     return y
 
 
+def whole_groups(layers, blocks, every, y, z, m):
+    for number in range(len(layers) // every):
+        y = blocks[number](y, z, m)
+        for layer in layers[number * every : (number + 1) * every]:
+            y = layer(y)
+    return y
+
+
+def rest_without_block(layers, blocks, every, y, z, m):
+    y = whole_groups(layers, blocks, every, y, z, m)
+    for layer in layers[len(layers) // every * every :]:
+        y = layer(y)
+    return y
+
+
 def before_all(layers, blocks, every, y, z, m):
     for block in blocks:
         y = block(y, z, m)
@@ -209,6 +237,8 @@ LAYERS = {
     "only the first block is used": partial(run, here=lambda n, every: n == 0),
     "all blocks stand before the first layer": before_all,
     "the first layer has no block": partial(run, here=lambda n, every: n and n % every == 0),
+    "the last layers are not run": whole_groups,
+    "the last group, which may be smaller": rest_without_block,
     "blocks are not used": partial(run, here=lambda n, every: False),
     "the same block is used": partial(run, which=lambda n, every: 0),
     "in reverse order": partial(run, which=lambda n, every: -1 - n // every),
@@ -346,6 +376,20 @@ def test_the_failure_lab_runs_and_the_kept_runs_are_its_own():
     assert moved["healthy"] == {first: 1.0, second: 0.0} == moved["D"]
     assert moved["B"] == {first: 0.0, second: 0.0} and moved["C"] == {first: 0.0, second: 1.0}
     assert min(moved["A"].values()) > 0.5
+    # the solution's words on B and C
+    first, second = flamingo_lab.EXCHANGED
+    assert kept["C"][first] < kept["C"]["noun after picture 1"] / 2
+    assert kept["C"][second] > 0.8 and kept["C"]["noun after picture 2"] > 0.8
+    assert 0.4 < kept["B"][flamingo_lab.NO_THING] < 0.6
+    assert max(run[flamingo_lab.NO_THING] for id, run in kept.items() if id != "B") < 0.05
+    assert kept["B"]["last steps"] < 0.6 * kept["B"]["first step"]
+
+
+def test_our_two_changes_speed_training_up():
+    kept = flamingo_lab.speed(Scale.of("laptop"))
+    assert set(kept) == set(flamingo_lab.CHANGES)
+    assert kept["both changes"] < kept["neither"] <= flamingo_model.STEPS
+    assert "None with neither" in flamingo_lab.about_speed(Scale.of("smoke"))
 
 
 def test_solutions_make_the_package_s_model():

@@ -142,6 +142,20 @@ def think_at_the_end(model, z):
     return model.self_attends(x)
 
 
+def think_between(model, z):
+    x = model.cross_attend(model.latents.expand(len(z), -1, -1), z)
+    for _ in range(model.config.num_cross_attends - 1):
+        x = model.cross_attend_again(model.self_attends(x), z)
+    return x
+
+
+def think_later(model, z):
+    x = model.cross_attend(model.latents.expand(len(z), -1, -1), z)
+    for _ in range(model.config.num_cross_attends - 1):
+        x = model.self_attends(model.cross_attend_again(x, z))
+    return x
+
+
 PERCEIVE = {
     "Did you forget the return?": lambda *args: None,
     "has weights of its own": partial(perceive, again=lambda model: model.cross_attend),
@@ -151,6 +165,8 @@ PERCEIVE = {
     "the inputs are read once": partial(perceive, times=-9),
     "follow only the first": partial(perceive, think=False),
     "come once, at the end": think_at_the_end,
+    "follow the last cross-attend": think_between,
+    "follow the first cross-attend": think_later,
     "begins with the learned latents again": partial(perceive, start=True),
     "that is the mean": lambda *args: perceive(*args).mean(1),
     "one row": lambda model, z: perceive(model, z[:1]),

@@ -110,6 +110,8 @@ def changed_block(read, think, change: str = "") -> nn.Module:
             if change == "gated residual":
                 y = a * (y + read(y, latents, mask))
                 return b * (y + think(y))
+            if change == "old y":
+                return y + b * think(y + a * read(y, latents, mask))
             if change == "parallel":
                 return y + a * read(y, latents, mask) + b * think(y)
             if change == "dense first":
@@ -153,6 +155,7 @@ BLOCK_MISTAKES = {
     "the feed-forward network reads the y from before the attention; it reads what came out of the first step.": (
         gated("parallel")
     ),
+    "the second sum starts from the old y: what the attention added is lost in it.": gated("old y"),
     "the feed-forward network comes first; the attention does.": gated("dense first"),
     "the gate multiplies the residual, too: multiply only what is added.": gated("gated residual"),
     "the gates multiply what goes in; multiply what comes out.": gated("gate inside"),

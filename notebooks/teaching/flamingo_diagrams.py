@@ -36,7 +36,8 @@ def flamingo(model: Flamingo, patches: int, tokens: int) -> Diagram:
     add("resampler", "resampler", f"each picture: ({R}, {C})", column=2, row=0.25, kind="trained")
     diagram.arrow("vision", "resampler")
     add("text", "text with tags", f"ids (B, {tokens})", column=0, row=2, kind="data")
-    add("words", "embeddings", f"(B, {tokens}, {D})", column=1, row=2, kind="frozen")
+    rows = f"{len(model.config.trainable_token_ids)} new rows trained"
+    add("words", "embeddings", f"(B, {tokens}, {D})", rows, column=1, row=2, kind="frozen")
     diagram.arrow("text", "words")
     last = "words"
     for n in range(1, depth + 1):
@@ -108,28 +109,22 @@ def perceiver_io(model: PlaceReader) -> Diagram:
 
 
 def resampler(model: Flamingo, frames: int, patches: int) -> Diagram:
-    """One layer of the resampler, as in Flamingo's Figure 5, for a video."""
+    """The resampler, as in Flamingo's Figure 5, for a video."""
     R, C, *_ = sizes(model)
-    diagram = Diagram(
-        f"The resampler for a video of {frames} frames; {model.config.resampler_depth} layers"
-    )
+    x, depth = f"({R}, {C})", model.config.resampler_depth
+    diagram = Diagram(f"The resampler for a video of {frames} frames")
     add = diagram.box
-    add(
-        "features",
-        "features",
-        f"({frames}, {patches}, {C})",
-        "of each frame",
-        column=0,
-        row=0,
-        kind="frozen",
-    )
-    add("time", "time embeddings", f"({frames}, 1, {C})", column=0, row=1, kind="trained")
-    add("sum", "sum, flattened", f"({frames * patches}, {C})", column=1, row=0)
-    add("latents", "latents", f"({R}, {C})", "learned", column=1, row=1, kind="trained")
-    add("join", "joined", f"({frames * patches + R}, {C})", column=2, row=0)
-    add("attention", "attention", f"({R}, {C})", column=3, row=1, kind="trained")
-    add("dense", "feed-forward", f"({R}, {C})", column=4, row=1, kind="trained")
-    add("out", "latents", f"({R}, {C})", column=5, row=1)
+    features = f"({frames}, {patches}, {C})", "of each frame"
+    add("features", "features", *features, column=0, row=-1, kind="frozen")
+    add("time", "time embeddings", f"({frames}, 1, {C})", column=0, row=0, kind="trained")
+    add("sum", "sum, flattened", f"({frames * patches}, {C})", column=1, row=-1)
+    add("latents", "latents", x, "learned", column=1, row=1, kind="trained")
+    add("join", "joined", f"({frames * patches + R}, {C})", column=2, row=-1)
+    add("attention", "attention", x, column=3, row=0, kind="trained")
+    add("sum a", "sum", x, column=4, row=1)
+    add("dense", "feed-forward", x, column=5, row=0, kind="trained")
+    add("sum b", "sum", x, column=6, row=1)
+    add("out", "LayerNorm", x, column=7, row=1, kind="trained")
     for source, target, label in (
         ("features", "sum", ""),
         ("time", "sum", ""),
@@ -137,8 +132,13 @@ def resampler(model: Flamingo, frames: int, patches: int) -> Diagram:
         ("latents", "join", ""),
         ("join", "attention", "keys, values"),
         ("latents", "attention", "queries"),
-        ("attention", "dense", ""),
-        ("dense", "out", ""),
+        ("latents", "sum a", ""),
+        ("attention", "sum a", ""),
+        ("sum a", "dense", ""),
+        ("dense", "sum b", ""),
+        ("sum a", "sum b", ""),
+        ("sum b", "out", ""),
+        ("sum b", "latents", f"the new latents go into the next of the {depth} layers"),
     ):
         diagram.arrow(source, target, label)
     return diagram

@@ -146,7 +146,7 @@ def declared_and_measured(model: BuiltFlamingo, ids: Tensor, latents: Tensor):
 
 
 def moved_by_first(model: BuiltFlamingo, ids: Tensor, features: Tensor):
-    """How far each token moves when picture 1 is exchanged: after the first block, and at the model's end."""
+    """How far each token's state after the first block, and its logits, move when picture 1 is exchanged."""
     other = features.clone()
     other[0] = features[-1]
     N, R = len(features), model.config.latents
@@ -160,17 +160,40 @@ def moved_by_first(model: BuiltFlamingo, ids: Tensor, features: Tensor):
             for f in (features, other)
         ]
         ends = [model(ids, f) for f in (features, other)]
-    direct, whole = ((b - a).norm(dim=-1)[0] for a, b in (blocks, ends))
+    direct, whole = ((b - a).norm(dim=-1)[0].numpy() for a, b in (blocks, ends))
     words = tokenizer.world_tokenizer().convert_ids_to_tokens(ids[0].tolist())
-    groups = {
-        f"{n + 1} {word}": {
-            "after the first block": (a / direct.max()).item(),
-            "at the model's end": (b / whole.max()).item(),
-        }
-        for n, (word, a, b) in enumerate(zip(words, direct, whole))
-    }
-    label = "moved by picture 1 (largest = 1)"
-    return plots.bars(groups, label, sideways=True, form=".2f")
+    return two_rows_of_bars(
+        words, {"states after the first block": direct, "logits at the model's end": whole}
+    )
+
+
+@course_style()
+def two_rows_of_bars(words: Sequence[str], rows: Mapping[str, np.ndarray]):
+    """For each token a bar in each of two panels, one below the other: {what changes: by how much}"""
+    T = len(words)
+    drawn, axes = figure(0.42 * T + 1.4, 4.6, len(rows), 1, sharex=True)
+    for panel, colour, (title, values) in zip(axes, COLOURS, rows.items()):
+        panel.bar(range(T), values, 0.8, color=colour, alpha=0.85)
+        panel.set_title(title, loc="left", fontsize=10)
+        panel.set(ylabel="length of the change", xlim=(-0.6, T - 0.4))
+        panel.margins(y=0.15)
+        for index, value in enumerate(values):
+            panel.annotate(
+                f"{value:.1f}",
+                (index, value),
+                (0, 2),
+                textcoords="offset points",
+                ha="center",
+                va="bottom",
+                fontsize=8,
+            )
+        panel.set_xticks(range(T), words, rotation=60, ha="right", fontsize=9)
+    axes[0].tick_params(labelbottom=False)
+    pairs = (
+        f"{word} {', '.join(f'{values[index]:.1f}' for values in rows.values())}"
+        for index, word in enumerate(words)
+    )
+    return describe(drawn, f"Token by token, {' and '.join(rows)}: {'; '.join(pairs)}.")
 
 
 def gate_curves(gates: Mapping[str, Mapping[int, float]]):
@@ -216,20 +239,22 @@ def closed_bars(found: Mapping[str, float], chance: float):
 
 
 @course_style()
-def maps(model: Flamingo, scenes: Sequence[world.Scene], size: int):
-    """Pictures with two maps of 4 x 4 numbers each: attention by the way of the latents, and occlusion."""
+def maps(scenes: Sequence[world.Scene], found: Sequence[Mapping[str, Tensor]], size: int):
+    """Pictures with two maps of 4 x 4 numbers each: attention by the way of the latents, and occlusion.
+
+    Each map has its own scale: the darkest square holds its largest number.
+    """
     from matplotlib.patches import Rectangle
 
     columns = ("picture", "attention in %", "fall in nats when covered")
     drawn, axes = figure(2.4 * len(columns), 2.5 * len(scenes), len(scenes), len(columns))
     words = []
-    for row, scene in enumerate(scenes):
+    for row, (scene, both) in enumerate(zip(scenes, found)):
         image = world.render(scene, size)
-        found = measures.attention_and_occlusion(model, scene, size)
         panels = axes[len(columns) * row : len(columns) * (row + 1)]
         panels[0].imshow(image, extent=(0, 1, 1, 0))
         panels[0].set_ylabel(scene.things[0].word, fontsize=10)
-        for panel, values, unit in zip(panels[1:], found.values(), (100, 1)):
+        for panel, values, unit in zip(panels[1:], both.values(), (100, 1)):
             side = int(len(values) ** 0.5)
             table = unit * values.reshape(side, side)
             panel.imshow(image, extent=(0, 1, 1, 0), alpha=0.45)

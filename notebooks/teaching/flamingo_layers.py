@@ -49,6 +49,7 @@ def changed_layers(layers, blocks, every, y, latents, mask, change: str = "") ->
         "first": lambda n: n == 0,
         "front": lambda n: n < len(blocks),
         "not first": lambda n: n % every == 0 and n > 0,
+        "whole groups": lambda n: n % every == 0 and n // every < len(layers) // every,
         "none": lambda n: False,
     }.get(change, lambda n: n % every == 0)
     number = {
@@ -62,6 +63,8 @@ def changed_layers(layers, blocks, every, y, latents, mask, change: str = "") ->
         for block in blocks:
             y = block(y, latents, mask)
     for n, layer in enumerate(layers):
+        if change == "no last group" and n >= len(layers) // every * every:
+            break
         if change == "after":
             y = layer(y)
         if stands(n) and change != "first all":
@@ -92,6 +95,8 @@ LAYER_MISTAKES = {
     ),
     "all blocks stand before the first layer; they stand `every` layers apart.": ran("first all"),
     "the first layer has no block before it; the first block stands there.": ran("not first"),
+    "the last layers are not run: a smaller group at the end counts, too.": ran("no last group"),
+    "the last group, which may be smaller, has no block before it.": ran("whole groups"),
     "the blocks are not used.": ran("none"),
     "the same block is used each time; go on to the next one.": ran("same block"),
     "the blocks are taken by the layer's number; block k belongs to layer k * every.": ran(

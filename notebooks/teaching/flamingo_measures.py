@@ -25,8 +25,8 @@ from vlmcourse.world.pages import Page
 GROUPS = {
     "gates": "alpha",
     "cross-attention": "cross_attention",
+    "resampler": "resampler.",  # before "feedforward": it has feed-forward networks of its own
     "feed-forward": "feedforward",
-    "resampler": "resampler.",
     "rows of new words": "new_rows",
     "language model": "lm.",
 }
@@ -73,7 +73,7 @@ def gradient_lengths(model: BuiltFlamingo, batch: dict) -> dict[str, float]:
 
 
 def two_steps(model: BuiltFlamingo, batch: dict, rate: float = 0.01) -> dict[str, dict[str, float]]:
-    """Gradients at the first step and at the second, on a copy; each step moves every number by `rate` along its sign."""
+    """Gradients at the first step and at the second, on a copy; each step moves every number by `rate` against its sign."""
     model, table = deepcopy(model), {}
     for step in ("step 1", "step 2"):
         table[step] = gradient_lengths(model, batch)
@@ -178,8 +178,26 @@ def about_closed(found: Mapping[str, float]) -> str:
     name, lowest = min(others, key=lambda pair: pair[1])
     small = sum(value > whole - 0.05 for _, value in others)
     return (
-        f"The largest loss: with *{name}* the share falls from {whole:.2f} to {lowest:.2f}. For {small} of the "
+        f"The largest fall: with *{name}* the share falls from {whole:.2f} to {lowest:.2f}. For {small} of the "
         f"{len(others)} gates closing costs less than 0.05."
+    )
+
+
+def about_gates(gates: Mapping[str, Mapping[int, float]]) -> str:
+    """In words: which gates are open furthest at the end, and which hardly; do later blocks attend through wider gates?"""
+    last = {name: abs(list(values.values())[-1]) for name, values in gates.items()}
+    ordered = sorted(last, key=last.__getitem__, reverse=True)
+    first, second, *_, least = (f"*{name}* ({last[name]:.2f})" for name in ordered)
+    attention = [round(value, 2) for name, value in last.items() if name.endswith("attention")]
+    grow = attention == sorted(set(attention))
+    return (
+        f"At the end {first} and {second} are open furthest, {least} least. The attention's gates from the first block "
+        f"to the last: {', '.join(f'{value:.2f}' for value in attention)}. "
+        + (
+            "Each is wider open than the one before."
+            if grow
+            else "They don't open wider from each block to the next."
+        )
     )
 
 
@@ -221,6 +239,13 @@ def attention_and_occlusion(model: Flamingo, scene: world.Scene, size: int) -> d
         "attention": blocks[-1][0, :, -1].mean(0) @ to_patches,
         "occlusion": covered,
     }
+
+
+def shown_in_squares(scene: world.Scene, size: int, side: int) -> Tensor:
+    """Which of side x side squares of a picture show a part of its things: (side * side,) booleans."""
+    empty = world.render(world.Scene((), scene.background), size)
+    differs = torch.from_numpy(world.render(scene, size) != empty).any(-1)
+    return differs.reshape(side, size // side, side, -1).any(-1).any(1).flatten()
 
 
 def same_when_cached(model: Flamingo, page: Page, size: int, tokens: int = 8) -> bool:

@@ -54,7 +54,9 @@ GATE_LEARNING_RATE = 10.0
 
 @dataclass(frozen=True)
 class FastGates(Optimisation):
-    """Optimisation whose gates, parameters named alpha_..., have `GATE_LEARNING_RATE` times its learning rate."""
+    """Optimisation whose gates, parameters named alpha_..., have `gate_rate` times its learning rate."""
+
+    gate_rate: float = GATE_LEARNING_RATE
 
     def optimiser(self, model: nn.Module, device: torch.device) -> torch.optim.AdamW:
         gates = [p for name, p in model.named_parameters() if ".alpha_" in name and p.requires_grad]
@@ -63,7 +65,7 @@ class FastGates(Optimisation):
             group["params"] = [p for p in group["params"] if all(p is not gate for gate in gates)]
         if gates:
             options = optimiser.param_groups[0] | {"params": gates, "weight_decay": 0.0}
-            optimiser.add_param_group(options | {"times": GATE_LEARNING_RATE})
+            optimiser.add_param_group(options | {"times": self.gate_rate})
         return optimiser
 
     def set_learning_rate(self, optimiser: torch.optim.Optimizer, step: int, steps: int) -> float:
@@ -226,9 +228,11 @@ def small_config(scale: Scale, **changes) -> FlamingoConfig:
     return flamingo_config(scale, **{**sizes, **changes})
 
 
-def build(config: FlamingoConfig, lm: nn.Module, parts: Parts, seed: int = 0) -> BuiltFlamingo:
-    """An untrained Flamingo, always with the same weights for a seed."""
-    scales = [RESIDUAL_SCALE * value for value in residual_rms(lm)]
+def build(
+    config: FlamingoConfig, lm: nn.Module, parts: Parts, seed: int = 0, fitted: bool = True
+) -> BuiltFlamingo:
+    """An untrained Flamingo, always with the same weights for a seed. fitted: outputs are scaled to the states' size"""
+    scales = [RESIDUAL_SCALE * value if fitted else 1.0 for value in residual_rms(lm)]
     with seeded(seed):
         return BuiltFlamingo(config, lm, parts, scales)
 
@@ -239,12 +243,13 @@ def train(
     steps: int,
     on_step: Callable[[Step], None] = lambda step: None,
     seed: int = 0,
+    optimisation: Optimisation = OPTIMISATION,
 ) -> tuple[list[Step], dict[str, dict[int, float]]]:
     """Trains in place on batches of 16 pages: the history, and the gates {name: {step: tanh}}."""
     history: list[Step] = []
     gates: dict[str, dict[int, float]] = {name: {0: value} for name, value in model.gates().items()}
     batches = Batches(pages.batch, BATCH, pages.size, seed)
-    for step in fit(model, batches, steps, OPTIMISATION, seed=seed, precision=torch.float32):
+    for step in fit(model, batches, steps, optimisation, seed=seed, precision=torch.float32):
         history.append(step)
         for name, value in model.gates().items():
             gates[name][step.step] = value

@@ -16,8 +16,8 @@ from vlmgrader.checks import driver_source
 
 
 def new_resampler(seed: int, width: int, latents: int) -> nn.Module:
-    """A resampler of two layers and five time embeddings, whose weights depend on the seed alone."""
-    sizes = {"latents": latents, "resampler_depth": 2, "resampler_heads": 2, "frames": 5}
+    """A resampler of two layers and six time embeddings, whose weights depend on the seed alone."""
+    sizes = {"latents": latents, "resampler_depth": 2, "resampler_heads": 2, "frames": 6}
     config = FlamingoConfig(0, width, resampler_head_width=4, **sizes)
     return randomise(PerceiverResampler(config), seed)
 
@@ -50,8 +50,8 @@ def changed_resample(resampler, features, change: str = "") -> Tensor:
     timed = {
         "no time": lambda: features,
         "first time": lambda: features + frames[:1, None],
+        "last times": lambda: features + resampler.time_embeddings[-T:, None],
         "time of images": lambda: features + resampler.time_embeddings[:M, None, None],
-        "time of latents": lambda: features,
         "late time": lambda: features,
     }.get(change, lambda: features + frames[:, None])()
     x_f = timed.mean(1) if change == "mean of frames" else timed.flatten(1, 2)
@@ -66,6 +66,7 @@ def changed_resample(resampler, features, change: str = "") -> Tensor:
     for layer in layers:
         q = x if change == "no norm_latents" else layer.norm_latents(x)
         read = x_f if change == "no norm_features" else layer.norm_features(x_f)
+        read = layers[0].norm_features(x_f) if change == "norm once" else read
         if change == "late time":
             read = read + extra
         both = torch.cat([read, x if change == "raw latents" else q], dim=1)
@@ -101,6 +102,7 @@ MISTAKES = {
     "each image or video of the batch gets another time embedding; they belong to frames.": resampled(
         "time of images"
     ),
+    "these are the last time embeddings; the first T are used.": resampled("last times"),
     "the time embeddings are added after `norm_features`; add them before the layers.": resampled(
         "late time"
     ),
@@ -119,6 +121,9 @@ MISTAKES = {
     ),
     "latents among the keys go through `norm_latents`, not `norm_features`.": resampled("one norm"),
     "the features don't go through `norm_features`.": resampled("no norm_features"),
+    "the first layer's `norm_features` is used in all layers; each layer has its own.": resampled(
+        "norm once"
+    ),
     "the latents don't go through `norm_latents` before the attention.": resampled(
         "no norm_latents"
     ),

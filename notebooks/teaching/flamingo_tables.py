@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 
-from torch import nn
+from torch import Tensor, nn
 
-from teaching.flamingo_measures import parameter_counts
+from teaching.flamingo_measures import parameter_counts, shown_in_squares
 from teaching.flamingo_model import BuiltFlamingo
 from teaching.frozen_tables import markdown
+from vlmcourse import world
+from vlmcourse.evaluation import load_results, spread
 from vlmcourse.evaluation.directions import Direction, directions
 from vlmcourse.evaluation.published import published
 from vlmcourse.papers.flamingo import Flamingo
@@ -16,6 +19,24 @@ from vlmcourse.parts.language import decoder_layers, width
 
 ARCHITECTURE = range(50, 57)
 """Numbers of the lecture's directions that are about the architecture: gates, blocks, their frequency, the resampler."""
+EARLIER = re.compile(
+    r"\W*measured with an earlier language model than the one that ships\W*$", re.I
+)
+"""What remarks on such rows end with."""
+VERDICTS_IN_WORDS = {
+    "agrees": ("agrees", "agree"),
+    "disagrees": ("disagrees", "disagree"),
+    "within noise": ("is within noise", "are within noise"),
+    "not measured": ("isn't measured", "aren't measured"),
+}
+"""After one, and after a greater number."""
+PLACES = {
+    "one, before layer 1": "first layer only",
+    "one, before layer 2": "single in the middle (every 2nd)",
+    "one, before layer 3": "every 3rd (paper: every 4th)",
+    "three, before each layer": "Flamingo",
+}
+"""Rows of replicate_flamingo.json that differ in where gated blocks stand."""
 
 
 def size(module: nn.Module) -> int:
@@ -65,9 +86,9 @@ def design(model: Flamingo) -> str:
     ours = ["**ours**", f"{size(model.lm):,}", f"{depth} x {width(model.lm)}", "every layer"]
     ours += [f"{len(model.blocks)}", f"{stands(depth, c.cross_attention_every)} ({depth})"]
     rows.append([*ours, f"{size(model.blocks):,}", f"{size(model.resampler):,}"])
-    head = ["model", "language model", "its layers x width", "blocks stand before"]
-    head += ["blocks (paper)", "before layers ... (count by this rule)", "parameters of blocks"]
-    return markdown([*head, "of the resampler"], rows)
+    head = ["model", "language model", "its layers x width", "a block stands before"]
+    head += ["number of blocks (paper)", "before layers (number) by exercise 8"]
+    return markdown([*head, "parameters of blocks", "of the resampler"], rows)
 
 
 def architecture() -> list[Direction]:
@@ -76,20 +97,61 @@ def architecture() -> list[Direction]:
 
 
 def claims() -> str:
-    """The paper's ablations of its architecture beside ours, as Markdown."""
+    """The paper's ablations of its architecture beside ours, as Markdown; a dagger marks rows with an earlier language model."""
     rows = []
     for one in architecture():
-        remark = one.note if one.verdict == "agrees" else one.reason
-        rows.append([one.claim, one.published, one.ours(), f"**{one.verdict}**", remark or "–"])
+        remark, earlier = EARLIER.subn("", one.note if one.verdict == "agrees" else one.reason)
+        ours = one.ours() + " †" * earlier
+        rows.append([one.claim, one.published, ours, f"**{one.verdict}**", remark or "–"])
     head = ["claim", "the paper: whole, changed", "ours: mean ± standard deviation", "verdict"]
     return markdown([*head, "remark"], rows)
 
 
 def about_claims() -> str:
-    """How many claims have which verdict, in words."""
+    """How many claims have which verdict, in words, and what the dagger means."""
     verdicts = [one.verdict for one in architecture()]
-    counted = ", ".join(f"{verdicts.count(name)} {name}" for name in dict.fromkeys(verdicts))
-    return f"Of these {len(verdicts)} claims: {counted}."
+    counted = (
+        f"{number} {VERDICTS_IN_WORDS[name][number > 1]}"
+        for name in dict.fromkeys(verdicts)
+        if (number := verdicts.count(name))
+    )
+    marked = sum(bool(EARLIER.search(one.note + one.reason)) for one in architecture())
+    dagger = (
+        " †: measured with an earlier language model than the one that ships." if marked else ""
+    )
+    return f"Of the {len(verdicts)} claims in the next table {', '.join(counted)}.{dagger}"
+
+
+def places() -> str:
+    """The overall score with a single gated block, by the layer that it stands before, as Markdown."""
+    measured = load_results("replicate_flamingo")["rows"]
+    rows = []
+    for place, row in PLACES.items():
+        found = spread([one["overall"] for one in measured if one["row"] == row])
+        rows.append([place, f"{found.mean:.3f} ± {found.std:.3f}", str(len(found.values))])
+    return markdown(["gated blocks", "overall score", "seeds"], rows)
+
+
+def about_maps(
+    scenes: Sequence[world.Scene], found: Sequence[Mapping[str, Tensor]], size: int
+) -> str:
+    """Where each map is largest, whether the thing is there, and the largest fall beside the thing, as Markdown."""
+    rows = []
+    for scene, maps in zip(scenes, found):
+        side, word = int(len(maps["attention"]) ** 0.5), scene.things[0].word
+        shown, cells = shown_in_squares(scene, size, side), []
+        for values, form in ((maps["attention"], ".0%"), (maps["occlusion"], ".1f")):
+            row, column = divmod(int(values.argmax()), side)
+            where = f"a part of the {word}" if shown[values.argmax()] else "empty"
+            cells.append(f"{values.max():{form}}: row {row + 1}, column {column + 1} ({where})")
+        rows.append([word, *cells, f"{maps['occlusion'][~shown].max():.1f}"])
+    head = [
+        "picture",
+        "most attention",
+        "largest fall in nats",
+        "largest fall, empty squares alone",
+    ]
+    return markdown(head, rows)
 
 
 def controls(found: Mapping[str, str]) -> str:

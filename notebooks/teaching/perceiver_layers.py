@@ -163,11 +163,13 @@ def changed_perceive(model, inputs, change: str = "") -> Tensor:
     start = model.latents.expand(len(inputs), -1, -1)
     times = model.config.num_cross_attends
     x = first(start, inputs)
-    if change != "think last":
+    if change not in ("think last", "not after first"):
         x = think(x)
     times += {"one more": 1, "one less": -1, "once": 1 - times}.get(change, 0)
-    for _ in range(times - 1):
+    for repeat in range(1, times):
         x = again(start if change == "start again" else x, inputs)
+        if change == "not after last" and repeat == times - 1:
+            continue
         if change not in ("think first", "think last"):
             x = think(x)
     if change == "think last":
@@ -198,6 +200,12 @@ PERCEIVE_MISTAKES = {
     ),
     "the self-attends come once, at the end; they follow each cross-attend.": perceived(
         "think last"
+    ),
+    "no self-attends follow the last cross-attend; they follow each of them.": perceived(
+        "not after last"
+    ),
+    "no self-attends follow the first cross-attend; they follow each of them.": perceived(
+        "not after first"
     ),
     "each repeat begins with the learned latents again; it goes on with what the last one gave.": (
         perceived("start again")
