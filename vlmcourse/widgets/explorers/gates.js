@@ -168,7 +168,7 @@ export default {
     const CLOSED = "all gates closed", AS_TRAINED = "all gates as trained", only = (gate) => `only ${names[gate]} open`;
     const measured = [[CLOSED, trained.map(() => 0)], [AS_TRAINED, trained], ...names.map((_, gate) => [only(gate), trained.map((value, at) => (at === gate ? value : 0))])].filter(([name]) => name in gradients);
     function opened() {
-      const far = ([, values]) => values.reduce((sum, value, gate) => sum + Math.abs(value - state.values[gate]), 0), [nearest] = measured.toSorted((a, b) => far(a) - far(b));
+      const far = ([, values]) => values.reduce((sum, value, gate) => sum + Math.abs(value - state.values[gate]), 0), [nearest] = [...measured].sort((a, b) => far(a) - far(b));
       return { opening: nearest[0], note: far(nearest) < 1e-3 ? "" : `Nearest measured: ${nearest[0]} (yours: ${state.what}).` };
     }
     function toOpening(wanted) {

@@ -138,6 +138,7 @@ export default {
         one.replaceChildren(html("span", {}, one.dataset.model), html("span", {}, past === word ? "" : `${past} → `, html("strong", {}, word), value !== null && !named && html("span", { role: "img", "aria-label": "not in the picture" }, " ✗")), html("span", {}, value === null ? "" : percent(value)),
           svg("svg", { width: 84, height: 9 * seen.length, role: "img", "aria-label": title }, value !== null && seen.map((thing, at) => [svg("rect", { x: 0, y: 9 * at + 1, width: 84, height: 7, fill: "var(--paper)", stroke: "var(--line)", "stroke-width": 0.5 }), svg("rect", { "data-share": thing, x: 0, y: 9 * at + 1, width: 84 * share(thing), height: 7, fill: COLOURS[at] })])));
       }
+      if (apart) apart.textContent = `Of ${state.texts[names[listed]].split(",").length} texts, whose probabilities sum to 1:`;
       heads.replaceChildren(html("span", {}, "model"), html("span", { style: "grid-column:span 2" }, "says first, probability"), html("span", {}, seen.flatMap((thing, row) => [row ? " " : "", html("span", { style: `color:${COLOURS[row]}` }, "■"), ` ${thing}`])));
       result.replaceChildren(html("p", {}, `${state.model} ${choosing ? "chooses among" : "goes on"}: `, html("strong", {}, text()), choosing ? "" : " …"),
         bars(column(), rows.map(([name, value]) => ({ name, value: value ?? 0, mark: earlier[name], said: value === null ? `< ${percent(Math.max(least, 0.01))}` : percent(value), colour: colourOf(name), data: { "data-answer": name } })), { label: `Answers of ${state.model}: ${told}`, room: answers.length ? 0 : 90 }),
@@ -171,9 +172,9 @@ export default {
     }
     const row = "display:grid;grid-template-columns:4.3rem 1fr 2.2rem 84px;align-items:center;gap:8px;text-align:left;width:100%;padding-left:9px;padding-right:9px;";
     const chooser = names.map((name) => html("button", { type: "button", "data-model": name, style: row, onclick: () => { if (typed) typed.input.value = state.texts[name]; changed({ model: name }); } }));
-    const heads = html("div", { class: "small soft", "aria-hidden": "true", style: row }), choosing = names.findIndex((name) => models[name].text.includes(","));
-    const apart = choosing >= 0 && html("div", { class: "small soft", style: "border-top:1px solid var(--line);padding:4px 9px 0" }, `Of ${models[names[choosing]].text.split(",").length} texts, whose probabilities sum to 1:`);
-    const compared = html("div", { role: "group", "aria-label": "model, and what it says first", style: "display:grid;gap:4px;align-content:start" }, heads, chooser.flatMap((one, at) => (at === choosing ? [apart, one] : [one])));
+    const heads = html("div", { class: "small soft", "aria-hidden": "true", style: row }), listed = names.findIndex((name) => models[name].text.includes(","));
+    const apart = listed >= 0 && html("div", { class: "small soft", style: "border-top:1px solid var(--line);padding:4px 9px 0" });
+    const compared = html("div", { role: "group", "aria-label": "model, and what it says first", style: "display:grid;gap:4px;align-content:start" }, heads, chooser.flatMap((one, at) => (at === listed ? [apart, one] : [one])));
     const left_ = html("div", {}, canvas), right_ = html("div", { style: "display:grid;gap:10px;max-width:100%" }, compared, result);
     if (typed) controls.append(typed);
     stage.append(html("p", { class: "small soft" }, ask ? "Drag a thing, or its orange corner to resize it. Arrow keys move what is chosen."
