@@ -49,6 +49,9 @@ WEIGHTS = {
     "these are counts": lambda refs, n: idf(refs, n, weight=lambda N, c: float(c)),
     "one word": lambda refs, n: idf(refs, n + 1),
     "last n-gram": lambda refs, n: idf(refs, n, cut=lambda words, n: grams(words, n)[:-1]),
+    "added to the weight": lambda refs, n: idf(refs, n, weight=lambda N, c: 1 + math.log(N / c)),
+    "logarithms of counts": lambda refs, n: idf(refs, n, weight=lambda N, c: math.log(c)),
+    "strings; wanted": lambda refs, n: {g if n > 1 else g[0]: w for g, w in idf(refs, n).items()},
     "single strings": lambda refs, n: {" ".join(g): w for g, w in idf(refs, n).items()},
 }
 
@@ -85,15 +88,19 @@ COSINE = {
             else 0
         ),
     ),
+    "clipped to 1": lambda c, r, w, u: close(
+        *vectors(dict.fromkeys(c, 1), r, w, u),
+        lengths=lambda g, r: length(vectors(c, {}, w, u)[0]) * length(r),
+    ),
     "clipped value is squared": lambda *args: cosine(*args, second=min),
     "are left out": lambda c, r, w, u: close(*vectors(c, r, w, u, default=0.0)),
     "not weighted": lambda c, r, w, u: close(dict(c), dict(r)),
     "counts are not used": lambda c, r, w, u: close(
         *vectors(dict.fromkeys(c, 1), dict.fromkeys(r, 1), w, u)
     ),  # fmt: skip
-    "reference's length squared": lambda *args: cosine(*args, lengths=lambda g, r: length(r) ** 2),
-    "caption's length squared": lambda *args: cosine(*args, lengths=lambda g, r: length(g) ** 2),
-    "divide by both lengths": lambda *args: cosine(*args, lengths=lambda g, r: 1.0),
+    "reference's norm squared": lambda *args: cosine(*args, lengths=lambda g, r: length(r) ** 2),
+    "caption's norm squared": lambda *args: cosine(*args, lengths=lambda g, r: length(g) ** 2),
+    "divide by both norms": lambda *args: cosine(*args, lengths=lambda g, r: 1.0),
     "not the sum of its values": lambda *args: cosine(
         *args, lengths=lambda g, r: sum(g.values()) * sum(r.values())
     ),
@@ -104,7 +111,7 @@ COSINE = {
         ),
     ),
     "still squared": lambda *args: cosine(*args, lengths=lambda g, r: (length(g) * length(r)) ** 2),
-    "has similarity 0.": lambda *args: math.nan if not length(vectors(*args)[0]) else cosine(*args),
+    "the result is 0.": lambda *args: math.nan if not length(vectors(*args)[0]) else cosine(*args),
     "not 1": lambda *args: 1.0 if not length(vectors(*args)[0]) else cosine(*args),
     ".item()": lambda *args: torch.tensor(cosine(*args)),
 }
@@ -134,6 +141,17 @@ PAIRS = {
     "Did you forget the return?": lambda *args: None,
     "that the filter rejects": lambda w, s, a, kw, ks: pairs(w, s, a, ~kw, ~ks),
     "are exchanged": lambda w, s, a, kw, ks: pairs(w, s, a, ks, kw),
+    "synthetic pairs' mask": lambda w, s, a, kw, ks: pairs(w, s, a, ks, ks),
+    "first all pairs of the web": lambda w, s, a, kw, ks: (
+        [p for each in zip(zip(w, kw), zip(s, ks)) for p, k in each if k] + a
+    ),
+    "one doesn't replace": lambda w, s, a, kw, ks: (
+        [x if k else y for x, y, k, m in zip(w, s, kw, ks) if k or m] + a
+    ),
+    "may keep both": lambda w, s, a, kw, ks: (
+        [y if m else x for x, y, k, m in zip(w, s, kw, ks) if k or m] + a
+    ),
+    "the picture's other one": lambda w, s, a, kw, ks: pairs(w, s, a, kw | ks, kw | ks),
     "web's mask": lambda w, s, a, kw, ks: pairs(w, s, a, kw, kw),
     "annotated pairs are missing": lambda w, s, a, kw, ks: pairs(w, s, [], kw, ks),
     "web, synthetic, annotated": lambda w, s, a, kw, ks: a + pairs(w, s, [], kw, ks),
@@ -151,7 +169,7 @@ PAIRS = {
 def looped(
     w, a, pretrain, captioner, tuner, write, logits, t,
     first=lambda w, a: w + a, tune=lambda w, a: a, own=True, chain="", pics=lambda w, a: w,
-    judge=("w", "s"), rest=lambda a: a, end="new",
+    judge=("w", "s"), rest=lambda a: a, end="new", masks=lambda w, s: (w, s),
 ):  # fmt: skip
     base = pretrain(first(w, a))
     c = captioner(base, tune(w, a)) if own and chain != "filter" else base
@@ -162,10 +180,10 @@ def looped(
         c = base
     s = write(c, [n for n, _ in pics(w, a)])
     keeps = [
-        softmax(logits(f, each), -1)[:, 1] >= t if name in judge else torch.ones(len(each))
+        softmax(logits(f, each), -1)[:, 1] >= t if name in judge else torch.ones(len(each)) > 0
         for name, each in (("w", w), ("s", s))
     ]
-    cleaned = pairs(w, s, rest(a), *keeps)
+    cleaned = pairs(w, s, rest(a), *masks(*keeps))
     if end == "first":
         return base
     return captioner(base, cleaned) if end == "on" else pretrain(cleaned)
@@ -201,6 +219,14 @@ LOOP = {
     "web's captions aren't judged": loop(judge="s"),
     "synthetic captions aren't judged": loop(judge="w"),
     "nothing is judged": loop(judge=""),
+    "masks are exchanged": loop(masks=lambda w, s: (s, w)),
+    "turned round": loop(masks=lambda w, s: (~w, ~s)),
+    "web's captions are thrown out altogether": loop(masks=lambda w, s: (w & ~w, s)),
+    "synthetic captions are thrown out altogether": loop(masks=lambda w, s: (w, s & ~s)),
+    "the new model: on other pairs": loop(masks=lambda w, s: (w & s, w & s)),
+    "filter of model 1 judges: on other pairs": lambda w, a, *functions: looped(
+        w, a, *functions[:4], lambda f, pairs: functions[4](f, pairs[::-1]).flip(0), functions[5]
+    ),
     "lacks the annotated": loop(rest=lambda a: []),
     "threshold is not used": lambda *args: looped(*args[:-1], 0.5),
     "from scratch": loop(end="on"),
@@ -223,6 +249,7 @@ QUALITY = {
     "`noisy` is upside down": lambda k, n: precision_recall(k, ~n),
     "number of all captions": lambda k, n: ((~k & n).float().mean().item(),) * 2,
     "these are counts": lambda k, n: (float((~k & n).sum()), float((~k & n).sum())),
+    "by 100": lambda k, n: tuple(100 * share for share in precision_recall(k, n)),
     "accuracy": lambda k, n: ((k != n).float().mean().item(),) * 2,
     "recall is right": lambda k, n: (0.31, precision_recall(k, n)[1]),
     "precision is right": lambda k, n: (precision_recall(k, n)[0], 0.31),
@@ -240,6 +267,7 @@ THRESHOLD = {
     "the noise is counted": lambda p, n, s: at(p[n], math.ceil(s * n.sum().item()) - 1),
     "thrown out, not kept": lambda p, n, s: at(p[~n], math.ceil((1 - s) * (~n).sum().item()) - 1),
     "one right caption too many": lambda p, n, s: at(p[~n], math.ceil(s * (~n).sum().item())),
+    "whole number of captions": lambda p, n, s: at(p[~n], int(s * (~n).sum().item())),
     "quantile": lambda p, n, s: p[~n].quantile(1 - s).item(),
     "all right captions": lambda p, n, s: p[~n].min().item(),
     "largest probability": lambda p, n, s: (1 - s) * p[~n].max().item(),
@@ -248,6 +276,7 @@ THRESHOLD = {
 
 
 def answered(encode, decode, states, q, a, first, pad, way=(False, True), tokens=(0, 1), context=None, mask=None):  # fmt: skip
+    first = {None: 5, **dict(enumerate(first))}  # 5: what the checks' texts begin with
     ids, allowed = role_inputs(q, first[tokens[0]], way[0], pad)
     read = encode(ids, allowed, states)
     ids, allowed = role_inputs(a, first[tokens[1]], way[1], pad)
@@ -273,6 +302,9 @@ ANSWER = {
     "are exchanged": answer(tokens=(1, 0)),
     "the encoder's first token": answer(tokens=(0, 0)),
     "the decoder's first token": answer(tokens=(1, 1)),
+    "question keeps its own": answer(tokens=(None, 1)),
+    "answer keeps its own": answer(tokens=(0, None)),
+    "both texts keep": answer(tokens=(None, None)),
     "decoder reads the picture;": answer(context=lambda s, r, w: (s, torch.ones(s.shape[:2]) > 0)),
     "picture and question": answer(context=joined),
     "first state alone": answer(context=lambda s, r, w: (r[:, :1], w[:, :1])),
@@ -281,13 +313,26 @@ ANSWER = {
 }
 
 
-def two(block, other, merge, x, mask, left, right, read=None, norm=None, skip=(), residual=True):
-    if "self" not in skip:
-        x = block.norm1(x + block.attention(x, mask=mask))
+def post(block, x, mask):
+    return block.norm1(x + block.attention(x, mask=mask))
+
+
+def two(block, other, merge, x, mask, left, right, read=None, norm=None, residual=True, first=post, early=False,
+        last=lambda block, x: block.norm2(x + block.feedforward(x))):  # fmt: skip
+    y = first(block, x, mask)
+    x = x if early else y
     a, b = block.cross(x, context=left), other(x, context=right)
     joint = (read or usual)(block, other, merge, x, left, right, a, b)
-    x = (norm or (lambda block: block.norm_cross))(block)(joint + x if residual else joint)
-    return x if "ffn" in skip else block.norm2(x + block.feedforward(x))
+    x = (norm or (lambda block: block.norm_cross))(block)(joint + y if residual else joint)
+    return last(block, x)
+
+
+def pre_norm(block, other, merge, x, mask, left, right):
+    x = x + block.attention(block.norm1(x), mask=mask)
+    y = block.norm_cross(x)
+    a, b = block.cross(y, context=left), other(y, context=right)
+    x = x + usual(block, other, merge, y, left, right, a, b)
+    return x + block.feedforward(block.norm2(x))
 
 
 def usual(block, other, merge, x, left, right, a, b):
@@ -298,6 +343,28 @@ def twice(block, other, merge, x, mask, left, right):
     x = block.norm1(x + block.attention(x, mask=mask))
     for cross, states in ((block.cross, left), (other, right)):
         x = block.norm_cross(x + cross(x, context=states))
+    return block.norm2(x + block.feedforward(x))
+
+
+def in_turn(way):
+    """Reads the left picture first, then the right one with what it has read."""
+
+    def read(block, other, merge, x, left, right, a, b):
+        then = {
+            "sum": lambda: x + a,
+            "read": lambda: a,
+            "norm": lambda: block.norm_cross(x + a),
+        }[way]
+        return usual(block, other, merge, x, left, right, a, other(then(), context=right))
+
+    return lambda *args: two(*args, read=read)
+
+
+def one_residual(block, other, merge, x, mask, left, right):
+    x = block.norm1(x + block.attention(x, mask=mask))
+    for cross, states in ((block.cross, left), (other, right)):
+        x = x + cross(x, context=states)
+    x = block.norm_cross(x)
     return block.norm2(x + block.feedforward(x))
 
 
@@ -314,14 +381,29 @@ TWO = {
         b, o, m, x, mask, right, left
     ),
     "one after the other": twice,
+    "read one after the other": one_residual,
+    "after the other: both": in_turn("sum"),
+    "the other: both cross-attentions": in_turn("read"),
+    "pictures are read one after": in_turn("norm"),
     "one long context": block(
         read=lambda b, o, m, x, l, r, p, q: b.cross(x, context=torch.cat([l, r], 1))  # noqa: E741
     ),
-    "self-attention is missing": block(skip=("self",)),
-    "residual connection": block(residual=False),
+    "self-attention is missing.": block(first=lambda block, x, mask: x),
+    "mask of self-attention": block(first=lambda block, x, mask: post(block, x, None)),
+    "round self-attention": block(
+        first=lambda block, x, mask: block.norm1(block.attention(x, mask=mask))
+    ),
+    "LayerNorm after self-attention": block(
+        first=lambda block, x, mask: x + block.attention(x, mask=mask)
+    ),
+    "before self-attention": block(early=True),
+    "round the feed-forward": block(last=lambda block, x: block.norm2(block.feedforward(x))),
+    "LayerNorm after the feed-forward": block(last=lambda block, x: x + block.feedforward(x)),
+    "behind the residual connections": pre_norm,
+    "round the two cross-attentions": block(residual=False),
     "LayerNorm after the cross-attentions is missing": block(norm=lambda block: lambda x: x),
     "it is `norm_cross`": block(norm=lambda block: block.norm2),
-    "feed-forward network is missing": block(skip=("ffn",)),
+    "feed-forward network is missing": block(last=lambda block, x: x),
     "are added": block(
         read=lambda b, o, m, x, l, r, p, q: p + q if m is None else usual(b, o, m, x, l, r, p, q)  # noqa: E741
     ),
@@ -369,6 +451,13 @@ RANKING = {
     "Did you forget the return?": lambda s, r: None,
     "lowest score": lambda s, r: metrics(-s, r),
     "begin at 0": lambda s, r: metrics(s, r, lambda s, own, right: (s > own[:, None]).sum(1)),
+    "the best rank is 1": lambda s, r: metrics(
+        s,
+        r,
+        lambda s, own, right: (s >= own[:, None]).sum(1) - 1,
+        mrr=lambda r: (1 / (r + 1)).mean(),
+        mr=lambda r: r.mean() + 1,
+    ),
     "argsort": lambda s, r: metrics(
         s,
         r,
@@ -383,6 +472,27 @@ RANKING = {
     "too large by 1": lambda s, r: metrics(
         s, r, lambda s, own, right: (s >= own[:, None]).sum(1) + 1
     ),
+    "R@1, R@5, R@10: wrong, the others are right": lambda s, r: metrics(
+        s, r, hit=lambda r, k: (r <= k).sum() / 7
+    ),
+    "R@5, R@10: wrong": lambda s, r: metrics(s, r, hit=lambda r, k: r == k),
+    "MR: wrong, the others": lambda s, r: metrics(s, r, mr=torch.sum),
+    "so the ranks are": lambda s, r: metrics(s, r, lambda s, own, right: own + 20),
+    "A sorted order": lambda s, r: metrics(
+        s,
+        r,
+        lambda s, own, right: (
+            s.argsort(dim=1, descending=True, stable=True)
+            .argsort(1)
+            .gather(1, right[:, None])[:, 0]
+            + 1
+        ),
+    ),  # fmt: skip
+    "where some are equal": lambda s, r: metrics(
+        s,
+        r,
+        lambda s, own, right: (s.argsort(1, descending=True) == right[:, None]).nonzero()[:, 1] + 1,
+    ),  # fmt: skip
     "an equal score": lambda s, r: metrics(
         s, r, lambda s, own, right: (s > own[:, None]).sum(1) + 1
     ),
@@ -402,6 +512,9 @@ FILM = {
     "averaged": film(lambda s: s.mean(1)),
     "added up": film(lambda s: s.sum(1)),
     "alternate": film(lambda s: s.permute(0, 2, 1, 3).reshape(len(s), -1, s.shape[-1])),
+    "films and frames are exchanged": film(
+        lambda s: s.reshape(s.shape[1], len(s), *s.shape[2:]).transpose(0, 1).flatten(1, 2)
+    ),
     "mixed": film(lambda s: s.transpose(0, 1).reshape(len(s), -1, s.shape[-1])),
     "side by side": film(lambda s: s.transpose(1, 2).flatten(2)),
     "first frame": lambda encode, frames: encode(frames[:, 0]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from teaching import (
     capfilt_cider,
+    capfilt_films,
     capfilt_filter,
     capfilt_loop,
     capfilt_ranking,
@@ -18,4 +19,5 @@ EXERCISES = (
     | capfilt_tasks.EXERCISES
     | capfilt_two_pictures.EXERCISES
     | capfilt_ranking.EXERCISES
+    | capfilt_films.EXERCISES
 )

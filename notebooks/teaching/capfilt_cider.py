@@ -32,6 +32,11 @@ def reference_inputs(generator: torch.Generator) -> tuple[list, dict]:
     return [texts, number(generator, 1, 2)], {}
 
 
+def with_length(n: int) -> Callable:
+    """The same references, with this length of n-grams."""
+    return lambda generator: ([reference_inputs(generator)[0][0], n], {})
+
+
 def weights(
     references: list,
     n: int,
@@ -75,7 +80,16 @@ WEIGHT_MISTAKES = {
         weights, total=all_texts
     ),
     "only the first reference of each picture is read.": partial(weights, unit="first texts"),
-    "the logarithm is missing.": partial(weights, weight=lambda total, count: total / count),
+    "the logarithm is missing.": (
+        partial(weights, weight=lambda total, count: total / count),
+        partial(weights, weight=lambda total, count: count / total),
+    ),
+    "1 is added to the weight: it is the logarithm alone.": partial(
+        weights, weight=lambda total, count: math.log(total / count) + 1
+    ),
+    "these are logarithms of counts: divide the number of pictures by the count first.": partial(
+        weights, weight=lambda total, count: math.log(count)
+    ),
     "the fraction is upside down: rare n-grams must weigh more.": partial(
         weights, weight=lambda total, count: math.log(count / total)
     ),
@@ -117,8 +131,9 @@ def count_inputs(generator: torch.Generator) -> tuple[list, dict]:
     order = [grams[i] for i in torch.randperm(len(grams), generator=generator)[:9].tolist()]
     shared, own, other = order[:3], order[3:6], order[6:]
     caption = {gram: number(generator, 1, 3) for gram in shared + own}
-    caption[shared[0]] = 3
+    caption[shared[0]], caption[shared[1]] = 3, 2
     ours = {gram: number(generator, 1, 2) for gram in shared + other}
+    ours[shared[1]] = 2
     known = {gram: 0.2 + torch.rand((), generator=generator).item() for gram in order}
     for gram in own[:2]:
         del known[gram]
@@ -163,14 +178,23 @@ def clipped_before(caption: dict, ours: dict, known: dict, unseen: float) -> flo
     return cosine({gram: min(n, ours.get(gram, n)) for gram, n in caption.items()}, ours, known, unseen)  # fmt: skip
 
 
+def clipped_to_one(caption: dict, ours: dict, known: dict, unseen: float) -> float:
+    """What both have counts once: the smaller of g and one weight, in place of r."""
+    sums = [cosine(each, ours, known, unseen, norms="none") for each in (dict.fromkeys(caption, 1), caption)]  # fmt: skip
+    return cosine(caption, ours, known, unseen) * sums[0] / sums[1]
+
+
 COSINE_MISTAKES = {
     "nothing is clipped: where the caption has more than the reference, take the reference's value.": (
         partial(cosine, clip=lambda a, b: a)
     ),
     "the larger value is taken; clipping takes the smaller one.": partial(cosine, clip=max),
-    "the clipped values also enter the caption's length: its length is that of all of g.": (
+    "the clipped values also enter the caption's norm: its norm is that of all of g.": (
         partial(cosine, norms="clipped"),
         clipped_before,
+    ),
+    "the caption's counts are clipped to 1: they are clipped to the reference's counts.": (
+        clipped_to_one
     ),
     "the clipped value is squared: it is multiplied by the reference's value.": partial(
         cosine, second=lambda a, b: a
@@ -180,20 +204,18 @@ COSINE_MISTAKES = {
     "counts are not used: a value is count times weight.": partial(
         cosine, weigh=lambda count, weight: weight
     ),
-    "the sum is divided by the reference's length squared: each vector has its own length.": partial(
+    "the sum is divided by the reference's norm squared: each vector has its own norm.": partial(
         cosine, norms="reference"
     ),
-    "the sum is divided by the caption's length squared: each vector has its own length.": partial(
+    "the sum is divided by the caption's norm squared: each vector has its own norm.": partial(
         cosine, norms="caption"
     ),
-    "that is the sum of products: divide by both lengths.": partial(cosine, norms="none"),
-    "a vector's length is the root of its summed squares, not the sum of its values.": partial(
+    "that is the sum of products: divide by both norms.": partial(cosine, norms="none"),
+    "a vector's norm is the root of its summed squares, not the sum of its values.": partial(
         cosine, norms="sums"
     ),
-    "the lengths are of the shared n-grams alone: they are of all.": partial(
-        cosine, norms="shared"
-    ),
-    "the lengths are still squared: take the root.": partial(cosine, root=False),
+    "the norms are of the shared n-grams alone: they are of all.": partial(cosine, norms="shared"),
+    "the norms are still squared: take the root.": partial(cosine, root=False),
 }
 
 
@@ -215,6 +237,7 @@ EXERCISES = {
                 reference.ngram_weights,
                 WEIGHT_MISTAKES,
                 explain=explain_weights,
+                hidden=(with_length(1), with_length(2)),
             ),
         ),
         reference=reference.ngram_weights,
@@ -228,8 +251,8 @@ EXERCISES = {
                 nothing_inputs,
                 reference.clipped_cosine,
                 {
-                    "a vector without length has similarity 0.": lambda *_: math.nan,
-                    "a vector without length has similarity 0, not 1.": lambda *_: 1.0,
+                    "with a vector of norm 0 the result is 0.": lambda *_: math.nan,
+                    "with a vector of norm 0 the result is 0, not 1.": lambda *_: 1.0,
                 },
             ),
             number_rule("clipped_cosine", count_inputs),

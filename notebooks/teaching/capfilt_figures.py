@@ -111,17 +111,21 @@ def cider_d(
 
 
 def writing_table(ways: Mapping[str, Sequence[str]], scenes: Sequence[world.Scene], score) -> str:
-    """CIDEr-D, false captions and different captions of each way of writing, as Markdown."""
+    """CIDEr-D and false captions of each way of writing, as Markdown."""
     lines = [
-        "| way of writing | CIDEr-D (0 to 10) | captions with something false | different captions |",
+        "| way of writing | CIDEr-D (0 to 10) | false, pictures of one thing | false, of two things |",
         "|---|---|---|---|",
     ]
     for name, captions in ways.items():
-        false = sum(not is_true(text, scene) for text, scene in zip(captions, scenes))
-        lines.append(
-            f"| {name} | {np.mean(score(captions)):.2f} | {false} of {len(captions)} "
-            f"| {len(set(captions))} |"
-        )
+        cells = []
+        for things in (1, 2):
+            false = [
+                not is_true(text, scene)
+                for text, scene in zip(captions, scenes)
+                if len(scene.words) == things
+            ]
+            cells.append(f"{sum(false)} of {len(false)}")
+        lines.append(f"| {name} | {np.mean(score(captions)):.2f} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -158,29 +162,38 @@ def what_was_made(run: Run, count: int = 6):
 
 
 def filter_table(run: Run, keep_captions: Callable, filter_quality: Callable, threshold: float):
-    """What the filter does with web and synthetic captions, as Markdown."""
+    """What the filter does with web and synthetic captions, as Markdown, with a sentence on what is still false."""
     lines = [
         "| captions | false before | thrown out | right ones thrown out | precision | recall | false after |",
         "|---|---|---|---|---|---|---|",
     ]
+    still = {}
     for name, pairs in (("web", run.small.web), ("synthetic", run.made)):
         false = run.small.false(pairs)
         keep = keep_captions(run.match_logits(run.model("filter"), pairs), threshold)
         precision, recall = filter_quality(keep, false)
         after = false[keep].float().mean().item() if keep.any() else 0.0
         lost = (~keep)[~false].float().mean().item() if (~false).any() else 0.0
+        still[name] = (false.float().mean().item(), after)
         cells = (false.float().mean(), (~keep).float().mean(), lost, precision, recall, after)
         lines.append(f"| {name} | " + " | ".join(f"{float(cell):.2f}" for cell in cells) + " |")
-    return "\n".join(lines)
+    (web, _), (made, kept) = still.values()
+    return "\n".join(lines) + (
+        f"\n\nThe last column: of the synthetic captions that are kept, {kept:.2f} are still false, "
+        f"because {made:.2f} of all were. The raw web has {web:.2f}."
+    )
 
 
 def threshold_curves(probability: Tensor, false: Tensor, quality: Callable):
-    """Precision and recall of finding false captions, and the right captions that are kept, over the threshold."""
+    """Precision and recall of finding false captions, and the right captions that are kept, over the threshold.
+
+    A level line: the share of false captions, which is the precision of throwing out at random.
+    """
     series: dict[str, dict[float, float]] = {
         name: {} for name in ("precision", "recall", "right captions kept")
     }
-    for step in range(1, 20):
-        threshold = step / 20
+    at_random = false.float().mean().item()
+    for threshold in (step / 20 for step in range(1, 20)):
         keep = probability >= threshold
         values = *quality(keep, false), keep[~false].float().mean().item()
         for name, value in zip(series, values):
@@ -189,10 +202,39 @@ def threshold_curves(probability: Tensor, false: Tensor, quality: Callable):
         series,
         "threshold of the match probability",
         "share of captions",
-        chance=false.float().mean().item(),
+        lines={f"precision at random, {at_random:.2f}": at_random},
     )
     drawn.axes[0].set_ylim(0, 1.05)
     return drawn
+
+
+class FourTrainings(plots.LiveCurve):
+    """The curve of a run's trainings, one after the other, with their names where each begins."""
+
+    def __init__(self, steps: int):
+        super().__init__()
+        tuning = max(2, steps // 3)
+        self.begins = {
+            "first model": 1,
+            "captioner": 1 + steps,
+            "filter": 1 + steps + tuning,
+            "new model": 1 + steps + 2 * tuning,
+        }
+
+    def figure(self):
+        """The curve with the names."""
+        drawn, last = super().figure(), self.history[-1].step
+        axes = drawn.axes[0]
+        axes.get_legend().remove()
+        top = 1.15 * max(step.loss for step in self.history)
+        axes.set(ylim=(0, top), ylabel="sum of the losses (nats), running mean\n(pale: each step)")
+        for name, begin in self.begins.items():
+            if begin <= last:
+                axes.axvline(begin, color="grey", linewidth=1)
+                axes.text(begin, top, f" {name}", va="top", fontsize=9)
+        names = ", ".join(f"{name} from step {begin}" for name, begin in self.begins.items())
+        drawn.description += f" Vertical lines: {names}."
+        return drawn
 
 
 def live_bars(before: Mapping[str, float], after: Mapping[str, float]):

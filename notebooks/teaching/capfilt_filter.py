@@ -94,6 +94,9 @@ QUALITY_MISTAKES = {
     "both are divided by the number of all captions.": lambda k, n: (
         [(~k & n).float().mean().item()] * 2
     ),
+    "shares lie between 0 and 1: don't multiply by 100.": lambda k, n: (
+        [100 * share for share in quality(~k, n)]
+    ),
     "these are counts: divide them.": lambda k, n: [float((~k & n).sum())] * 2,
     "that is the share of right decisions (accuracy), twice.": lambda k, n: (
         [(~k == n).float().mean().item()] * 2
@@ -122,6 +125,13 @@ def share_inputs(generator: torch.Generator) -> tuple[list, dict]:
     noisy[:2] = torch.tensor([True, False])
     probability = torch.rand(count, generator=generator)
     return [probability, noisy, (0.625, 0.75, 0.875)[number(generator, 0, 2)]], {}
+
+
+def whole_inputs(generator: torch.Generator) -> tuple[list, dict]:
+    """The share is a whole number of the sixteen right captions: nothing is to be rounded."""
+    order = torch.randperm(24, generator=generator)
+    probability = torch.rand(24, generator=generator)
+    return [probability, (torch.arange(24) < 8)[order], number(generator, 4, 14) / 16], {}
 
 
 def chosen(
@@ -212,6 +222,16 @@ EXERCISES = {
                 share_inputs,
                 reference.threshold_that_keeps,
                 SHARE_MISTAKES,
+            ),
+            rule(
+                "threshold_that_keeps",
+                whole_inputs,
+                reference.threshold_that_keeps,
+                {
+                    "one right caption too many is kept: where the share is a whole number of captions, the last is number share · count - 1.": (
+                        partial(chosen, number=lambda share, count: math.floor(share * count))
+                    )
+                },
             ),
             number_rule("threshold_that_keeps", share_inputs),
         ),

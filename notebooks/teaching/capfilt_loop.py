@@ -29,12 +29,27 @@ def kept_of(pairs: list, keep: Tensor) -> list:
     return [pair for pair, stays in zip(pairs, keep.tolist()) if stays]
 
 
+def one_each(first: list, second: list, keep_first: Tensor, keep_second: Tensor) -> list:
+    """One caption for each picture: the first where both are kept."""
+    rows = zip(first, second, keep_first.tolist(), keep_second.tolist())
+    return [one if kept else other for one, other, kept, stays in rows if kept or stays]
+
+
 def joined(web, synthetic, annotated, keep_web, keep_synthetic, choose: str = "both") -> list:
     """bootstrapped_pairs with other choices of what is kept."""
     good_web, good_synthetic = kept_of(web, keep_web), kept_of(synthetic, keep_synthetic)
     replaced = kept_of(synthetic, keep_synthetic & ~keep_web)
     return {
         "both": [*good_web, *good_synthetic, *annotated],
+        "by picture": [*sorted([*good_web, *good_synthetic], key=lambda pair: pair[0]), *annotated],
+        "synthetic mask twice": [*kept_of(web, keep_synthetic), *good_synthetic, *annotated],
+        "if either": [
+            *kept_of(web, keep_web | keep_synthetic),
+            *kept_of(synthetic, keep_web | keep_synthetic),
+            *annotated,
+        ],
+        "one each": [*one_each(synthetic, web, keep_synthetic, keep_web), *annotated],
+        "one each, web first": [*one_each(web, synthetic, keep_web, keep_synthetic), *annotated],
         "upside down": [*kept_of(web, ~keep_web), *kept_of(synthetic, ~keep_synthetic), *annotated],
         "exchanged": [*kept_of(web, keep_synthetic), *kept_of(synthetic, keep_web), *annotated],
         "web mask twice": [*good_web, *kept_of(synthetic, keep_web), *annotated],
@@ -55,20 +70,22 @@ def joined(web, synthetic, annotated, keep_web, keep_synthetic, choose: str = "b
 
 
 PAIR_MISTAKES = {
-    message: partial(joined, choose=choice)
-    for choice, message in {
+    message: tuple(partial(joined, choose=choice) for choice in choices.split("; "))
+    for choices, message in {
         "upside down": "pairs that the filter rejects are kept: True means that a pair is kept.",
         "exchanged": "the two masks are exchanged: each kind of caption has its own.",
         "web mask twice": "both kinds are selected by the web's mask: synthetic pairs have their own.",
+        "synthetic mask twice": "both kinds are selected by the synthetic pairs' mask: the web's pairs have their own.",
         "no annotated": "the annotated pairs are missing: they are always kept.",
         "annotated first": "the order is another: web, synthetic, annotated.",
         "synthetic first": "the order is another: the web's pairs come first.",
+        "by picture": "the order is another: first all pairs of the web, then all synthetic ones.",
         "no synthetic": "the synthetic pairs are missing.",
         "no web": "the web's pairs are missing.",
         "all": "nothing is thrown out.",
         "all web": "the web's pairs aren't filtered.",
-        "replaced": "a picture may keep both captions: synthetic ones don't only replace rejected ones.",
-        "if both": "a caption stays if its own mask says so, whatever becomes of the picture's other one.",
+        "replaced; one each; one each, web first": "a picture may keep both captions: one doesn't replace the other.",
+        "if both; if either": "a caption stays if its own mask says so, whatever becomes of the picture's other one.",
     }.items()
 }
 
@@ -142,8 +159,9 @@ def other_loop(
     last: Callable | None = None,
     again: str = "pretrain",
     judged: str = "both",
+    masks: Callable = lambda web, synthetic: (web, synthetic),
 ):
-    """bootstrap with other choices."""
+    """bootstrap with other choices. masks: from those of web and synthetic pairs to those that are used."""
     base = pretrain(first(web, annotated))
     pairs = tune_on(web, annotated)
     captioner, matcher = base, base
@@ -162,7 +180,7 @@ def other_loop(
         else torch.ones(len(pairs), dtype=torch.bool)
         for kind, pairs in (("web", web), ("synthetic", synthetic))
     ]
-    cleaned = reference.bootstrapped_pairs(web, synthetic, annotated, *keep)
+    cleaned = reference.bootstrapped_pairs(web, synthetic, annotated, *masks(*keep))
     if last:
         cleaned = last(web, synthetic, annotated, cleaned)
     return tune_captioner(base, cleaned) if again == "tune" else pretrain(cleaned)
@@ -199,6 +217,18 @@ LOOP_MISTAKES = {
     "the web's captions aren't judged.": loop_mistake(judged="synthetic"),
     "the synthetic captions aren't judged.": loop_mistake(judged="web"),
     "nothing is judged.": loop_mistake(judged="neither"),
+    "the two masks are exchanged: each kind of caption has its own.": loop_mistake(
+        masks=lambda web, synthetic: (synthetic, web)
+    ),
+    "the filter's decisions are turned round: what it rejects is kept.": loop_mistake(
+        masks=lambda web, synthetic: (~web, ~synthetic)
+    ),
+    "the web's captions are thrown out altogether: those that are kept stay.": loop_mistake(
+        masks=lambda web, synthetic: (torch.zeros_like(web), synthetic)
+    ),
+    "the synthetic captions are thrown out altogether: those that are kept stay.": loop_mistake(
+        masks=lambda web, synthetic: (web, torch.zeros_like(synthetic))
+    ),
     "the last training lacks the annotated pairs.": loop_mistake(
         last=lambda web, synthetic, annotated, cleaned: cleaned[: -len(annotated)]
     ),
@@ -227,7 +257,9 @@ def explain_loop(got: object, wanted: list, *_) -> str | None:
         if name not in ours:
             return f"this never happens: {name}."
         if ours[name] != theirs[name]:
-            return f"{name}: on other pairs or pictures than wanted."
+            what = "on other pictures" if name.endswith("writes") else "on other pairs"
+            said = "the new model" if name == "model 2" else name
+            return f"{said}: {what} than wanted."
     if extra := set(ours) - set(theirs):
         return f"this happens, and shouldn't: {sorted(extra)[0]}."
     return "the same training or judging happens more often than once."

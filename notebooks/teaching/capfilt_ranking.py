@@ -10,6 +10,7 @@ from torch import Tensor
 
 from teaching import capfilt_reference as reference
 from teaching.exercises import Exercise, normal, number, rule, rule_on
+from vlmgrader.checks import differs
 
 
 def score_inputs(generator: torch.Generator) -> tuple[list, dict]:
@@ -52,11 +53,53 @@ def ranked(
     return {"MRR": factor * reciprocal(r).item(), **recall, "MR": mean(r).item()}
 
 
+KEYS = {
+    "MRR": "the mean of 1 / rank",
+    "MR": "the mean of the ranks",
+    **{
+        f"R@{k}": f"the share of rounds whose rank is at most {k}, {k} included" for k in (1, 5, 10)
+    },
+}
+
+
+def wrong_keys(got: object, wanted: dict[str, float]) -> list[str]:
+    """The names of the numbers that are wrong, where all are there."""
+    if not isinstance(got, dict) or set(got) != set(wanted):
+        return []
+    return [name for name in KEYS if differs(got[name], wanted[name], 1e-4)]
+
+
+def explain_ranks(got: object, wanted: dict[str, float], *_) -> str | None:
+    """Which of the numbers are wrong."""
+    wrong = wrong_keys(got, wanted)
+    if not wrong:
+        return None
+    if wrong[:2] == ["MRR", "MR"]:
+        return "MRR and MR are both wrong, so the ranks are."
+    return f"{', '.join(wrong)}: wrong, the others are right. {wrong[0]} is {KEYS[wrong[0]]}."
+
+
+def explain_ties(got: object, wanted: dict[str, float], *_) -> str | None:
+    """Where all scores differ the answer was right, so it is the equal ones."""
+    if not wrong_keys(got, wanted):
+        return None
+    return (
+        "right where all scores differ, but not where some are equal: those with the right one's "
+        "score rank before it. A sorted order can't know that; count scores."
+    )
+
+
 RANK_MISTAKES = {
     "the lowest score is ranked first.": partial(ranked, better=lambda s, own: s <= own),
     "ranks begin at 0 here; the best rank is 1.": (
         partial(ranked, better=lambda s, own: s > own, reciprocal=lambda r: (1 / (r + 1)).mean()),
         partial(ranked, better=lambda s, own: s > own),
+        partial(
+            ranked,
+            better=lambda s, own: s > own,
+            reciprocal=lambda r: (1 / (r + 1)).mean(),
+            mean=lambda r: r.mean() + 1,
+        ),
     ),
     "argsort gives the candidates in their order; wanted is the place of the right candidate in it.": (
         partial(ranked, ranks=place_in_order)
@@ -80,7 +123,13 @@ EXERCISES = {
     "ranking_metrics": Exercise(
         "Constant scores never look like knowledge.",
         (
-            rule("ranking_metrics", score_inputs, reference.ranking_metrics, RANK_MISTAKES),
+            rule(
+                "ranking_metrics",
+                score_inputs,
+                reference.ranking_metrics,
+                RANK_MISTAKES,
+                explain=explain_ranks,
+            ),
             rule_on(
                 "ranking_metrics",
                 tied_inputs,
@@ -90,6 +139,7 @@ EXERCISES = {
                         partial(ranked, better=lambda s, own: s > own, shift=1)
                     )
                 },
+                explain=explain_ties,
             ),
         ),
         reference=reference.ranking_metrics,

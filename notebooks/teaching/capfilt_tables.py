@@ -77,11 +77,7 @@ KINDS = ("what", "how many", "colour", "presence", "where", "position")
 
 
 def controls() -> str:
-    """What the downstream models of the whole world do, beside the same with blank pictures."""
-    lines = [
-        "| control | we measure | with the picture | blank | verdict |",
-        "|---|---|---|---|---|",
-    ]
+    """What the downstream models of the whole world do, beside the same with blank pictures, or beside guessing."""
     rows = [
         (f"questions: {kind}", "share right", *_questions(f"{kind}, written")) for kind in KINDS
     ]
@@ -89,22 +85,32 @@ def controls() -> str:
     rows.append(("statements about two pictures", "share right", *two))
     talk = [over_seeds("tasks", "dialogues", name) for name in ("R@1", "R@1, blind")]
     rows.append(("dialogues: the right one of 100 answers first", "R@1", *talk))
-    for claim, measured, first, second in rows:
-        found = evaluation.verdict(first.values, second.values)
-        lines.append(f"| {claim} | {measured} | {first} | {second} | **{found}** |")
-    film = [
+    found, chance, way = (
         over_seeds("tasks", "answers", "films", name)
         for name in ("text to film R@1, match", "R@1, chance", "which way, films")
+    )
+    quarter = evaluation.Spread(0.25, 0.0, (0.25,) * len(way.values))
+    films = [
+        ("films, never trained on", "R@1 of 64", found, chance),
+        ("which way something moves, one of four", "share right", way, quarter),
     ]
-    found = evaluation.verdict(film[0].values, film[1].values)
-    lines.append(
-        f"| films, never trained on (second: guessing) | R@1 of 64 | {film[0]} | {film[1].mean:.3f} | **{found}** |"
+    heads = "with the picture | blank | does the picture help?", "BLIP | guessing | above guessing?"
+    return "\n\n".join(
+        "\n".join(
+            [f"| control | we measure | {head} |", "|---|---|---|---|---|", *map(_line, part)]
+        )
+        for head, part in zip(heads, (rows, films))
     )
-    way = evaluation.verdict(film[2].values, [0.25] * len(film[2].values))
-    lines.append(
-        f"| which way something moves (second: guessing) | share right | {film[2]} | 0.25 | **{way}** |"
+
+
+def _line(row: tuple[str, str, evaluation.Spread, evaluation.Spread]) -> str:
+    """One control as a row of the table."""
+    claim, measured, first, second = row
+    helps = evaluation.verdict(first.values, second.values) == "agrees"
+    shown = f"{second.mean:.3f}" if len(set(second.values)) == 1 else second
+    return (
+        f"| {claim} | {measured} | {first} | {shown} | **{'yes' if helps else 'not measurable'}** |"
     )
-    return "\n".join(lines)
 
 
 def _questions(name: str) -> tuple[evaluation.Spread, evaluation.Spread]:
@@ -112,17 +118,24 @@ def _questions(name: str) -> tuple[evaluation.Spread, evaluation.Spread]:
 
 
 def noise_table() -> str:
-    """Synthetic captions of the large runs: how they were written, what of them is false, what the filter throws out."""
-    after = over_seeds("capfilt", "C and F", "filter", "synthetic", "noise after")
+    """Captions of the large runs: what of them is false, and what the filter throws out."""
     lines = [
-        "| captions | thrown out by the filter | really false | false among those kept | different captions |",
-        "|---|---|---|---|---|",
+        "| captions | thrown out | really false | precision | recall | false among those kept | different captions |",
+        "|---|---|---|---|---|---|---|",
     ]
-    for row in ("beam", "nucleus"):
-        out, false, different = (
-            over_seeds("writing", row, key)
-            for key in ("thrown out", "noise ratio", "different captions")
-        )
-        kept = after if row == "nucleus" else "–"
-        lines.append(f"| {NAMES[row]} | {out} | {false} | {kept} | {different} |")
+    keys = ("thrown out", "noise before", "precision", "recall", "noise after")
+    for name, kind in (("web", "web"), ("nucleus", "synthetic")):
+        out, *others = (over_seeds("capfilt", "C and F", "filter", kind, key) for key in keys)
+        varied = over_seeds("writing", name, "different captions") if name == "nucleus" else "–"
+        lines.append(_cells(name, out, *others, varied))
+    beams = (
+        over_seeds("writing", "beam", key)
+        for key in ("thrown out", "noise ratio", "different captions")
+    )
+    out, false, varied = beams
+    lines.append(_cells(NAMES["beam"], out, false, "–", "–", "–", varied))
     return "\n".join(lines)
+
+
+def _cells(*cells: object) -> str:
+    return f"| {' | '.join(map(str, cells))} |"

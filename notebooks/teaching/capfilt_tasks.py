@@ -1,4 +1,4 @@
-"""Lesson 09: the checks of the exercises on BLIP's downstream models: questions, dialogues, films."""
+"""Lesson 09: the checks of the exercises on BLIP's downstream models: questions and dialogues."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ def question_inputs(generator: torch.Generator) -> tuple[list, dict]:
     T, A, pad = number(generator, 5, 6), number(generator, 3, 4), number(generator, 1, 3)
     question = torch.randint(8, 30, (B, T), generator=generator)
     answer = torch.randint(8, 30, (B, A), generator=generator)
+    question[:, 0], answer[:, 0] = 5, 5  # all texts begin alike
     question[0, -2:], answer[1, -1:] = pad, pad
     first = [number(generator, 31, 34), number(generator, 35, 38)]
     tables = [normal(generator, 40, D), normal(generator, 20, D)]
@@ -61,14 +62,14 @@ def answered(
     pad,
     encoder_causal: bool = False,
     decoder_causal: bool = True,
-    first: tuple[int, int] | None = (0, 1),
+    first: tuple[int | None, int | None] = (0, 1),
     context: str = "question",
     context_mask: str = "question",
 ):
     """answer_logits with other choices."""
-    enc, dec = (first_tokens[i] for i in first) if first else (None, None)
+    enc, dec = (None if i is None else first_tokens[i] for i in first)
     inputs = [
-        reference.role_inputs(ids, ids[0, 0] if token is None else token, causal, pad)
+        reference.role_inputs(ids, int(ids[0, 0]) if token is None else token, causal, pad)
         for ids, token, causal in ((question, enc, encoder_causal), (answer, dec, decoder_causal))
     ]
     text, mask = inputs[0]
@@ -101,6 +102,13 @@ ANSWER_MISTAKES = {
     "the two first tokens are exchanged.": answer_mistake(first=(1, 0)),
     "both texts get the encoder's first token.": answer_mistake(first=(0, 0)),
     "both texts get the decoder's first token.": answer_mistake(first=(1, 1)),
+    "the question keeps its own first token: [ENC] takes its place.": answer_mistake(
+        first=(None, 1)
+    ),
+    "the answer keeps its own first token: [DEC] takes its place.": answer_mistake(first=(0, None)),
+    "both texts keep their own first tokens: [ENC] and [DEC] take their places.": answer_mistake(
+        first=(None, None)
+    ),
     "the decoder reads the picture; it reads the encoder's states of the question.": (
         answer_mistake(context="picture")
     ),
@@ -185,69 +193,6 @@ def explain_context(got: object, wanted: list, states: Tensor, *_) -> str | None
     return None
 
 
-# Films.
-
-
-def film_inputs(generator: torch.Generator) -> tuple[list, dict]:
-    B, F = number(generator, 2, 3), number(generator, 4, 5)
-    return [normal(generator, B, F, 3, 4, 4)], {}
-
-
-def run_video(target, frames):
-    """Driver: video_states with an encoder that gives three states of width 2 for each picture."""
-    import torch
-
-    def encode(pixel_values):
-        if pixel_values.dim() != 4:
-            raise ValueError(
-                f"the image encoder takes (N, 3, S, S), and got {tuple(pixel_values.shape)}"
-            )
-        flat = pixel_values.flatten(1)
-        return torch.stack([flat[:, start : start + 6].view(-1, 3, 2) for start in (0, 6)]).sum(0)
-
-    return target(encode, frames)
-
-
-def film(encode: Callable, frames: Tensor, join: Callable) -> Tensor:
-    """video_states whose states (B, F, P, D) are joined in another way."""
-    states = encode(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
-    return join(states)
-
-
-def film_mistake(join: Callable) -> Callable:
-    return lambda *args: run_video(partial(film, join=join), *args)
-
-
-FILM_MISTAKES = {
-    "the frames' states are averaged: keep all of them, one frame after the other.": film_mistake(
-        lambda states: states.mean(1)
-    ),
-    "the frames' states are added up: keep all of them, one frame after the other.": film_mistake(
-        lambda states: states.sum(1)
-    ),
-    "the states of the frames alternate: all of the first frame come first, then all of the second.": (
-        film_mistake(lambda states: states.transpose(1, 2).flatten(1, 2))
-    ),
-    "frames of different films are mixed: films are the first axis.": film_mistake(
-        lambda states: states.transpose(0, 1).reshape(states.shape[0], -1, states.shape[-1])
-    ),
-    "the frames stand side by side in the width: the sequence becomes longer, not wider.": (
-        film_mistake(lambda states: states.transpose(1, 2).flatten(2, 3))
-    ),
-    "only the first frame is read.": film_mistake(lambda states: states[:, 0]),
-    "only the middle frame is read.": film_mistake(lambda states: states[:, states.shape[1] // 2]),
-    "the frames are in reversed order.": film_mistake(lambda states: states.flip(1).flatten(1, 2)),
-    "the frames still have an axis of their own: join it with that of the patches.": film_mistake(
-        lambda states: states
-    ),
-    "the films aren't apart any more: the first axis is B.": film_mistake(
-        lambda states: states.flatten(0, 1)
-    ),
-    "each frame's class token alone is kept: keep all its states.": film_mistake(
-        lambda states: states[:, :, 0]
-    ),
-}
-
 EXERCISES = {
     "answer_logits": Exercise(
         "The question is the decoder's picture.",
@@ -274,18 +219,5 @@ EXERCISES = {
             ),
         ),
         reference=reference.dialogue_context,
-    ),
-    "video_states": Exercise(
-        "A film is one long picture.",
-        (
-            rule(
-                "video_states",
-                film_inputs,
-                partial(run_video, reference.video_states),
-                FILM_MISTAKES,
-                driver=driver_source(run_video),
-            ),
-        ),
-        reference=reference.video_states,
     ),
 }

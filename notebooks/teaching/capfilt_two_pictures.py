@@ -59,15 +59,17 @@ def merged(
     order: int = 1,
     residual: bool = True,
     norm: str = "norm_cross",
-    feedforward: bool = True,
+    attend: Callable = lambda block, x, mask: block.norm1(x + block.attention(x, mask=mask)),
+    last: Callable = lambda block, x: block.norm2(x + block.feedforward(x)),
+    early: bool = False,
 ) -> Tensor:
-    """two_picture_block with other choices."""
-    x = block.norm1(x + block.attention(x, mask=mask))
-    parts = both(block, other, x, left, right)[::order]
+    """two_picture_block with other choices. early: cross-attention gets the x before self-attention."""
+    before, x = x, attend(block, x, mask)
+    parts = both(block, other, before if early else x, left, right)[::order]
     use_merge = merge is not None if learned is None else learned and merge is not None
     read = merge(torch.cat(parts, dim=-1)) if use_merge else mean(parts)
     x = getattr(block, norm)(x * residual + read) if norm else x * residual + read
-    return block.norm2(x + block.feedforward(x)) if feedforward else x
+    return last(block, x)
 
 
 def one_after_the_other(block, other, merge, x, mask, left, right) -> Tensor:
@@ -77,16 +79,32 @@ def one_after_the_other(block, other, merge, x, mask, left, right) -> Tensor:
     return block.norm2(x + block.feedforward(x))
 
 
-def one_long_picture(block, other, merge, x, mask, left, right) -> Tensor:
+def one_residual_after_the_other(block, other, merge, x, mask, left, right) -> Tensor:
     x = block.norm1(x + block.attention(x, mask=mask))
-    x = block.norm_cross(x + block.cross(x, context=torch.cat([left, right], 1)))
+    x = x + block.cross(x, context=left)
+    x = block.norm_cross(x + other(x, context=right))
     return block.norm2(x + block.feedforward(x))
 
 
-def no_self_attention(block, other, merge, x, mask, left, right) -> Tensor:
-    both = block.cross(x, context=left), other(x, context=right)
-    read = sum(both) / 2 if merge is None else merge(torch.cat(both, dim=-1))
-    x = block.norm_cross(x + read)
+def right_behind_left(block, other, x, left, right) -> tuple[Tensor, Tensor]:
+    """What the right cross-attention reads, for x and what the left one has read."""
+    read = block.cross(x, context=left)
+    return read, other(x + read, context=right)
+
+
+def right_of_left(block, other, x, left, right) -> tuple[Tensor, Tensor]:
+    read = block.cross(x, context=left)
+    return read, other(read, context=right)
+
+
+def right_behind_norm(block, other, x, left, right) -> tuple[Tensor, Tensor]:
+    read = block.cross(x, context=left)
+    return read, other(block.norm_cross(x + read), context=right)
+
+
+def one_long_picture(block, other, merge, x, mask, left, right) -> Tensor:
+    x = block.norm1(x + block.attention(x, mask=mask))
+    x = block.norm_cross(x + block.cross(x, context=torch.cat([left, right], 1)))
     return block.norm2(x + block.feedforward(x))
 
 
@@ -120,12 +138,28 @@ TWO_PICTURE_MISTAKES = {
         ),
     ),
     "the pictures are read one after the other: both cross-attentions get the same x.": (
-        two_picture_mistake(one_after_the_other)
+        two_picture_mistake(one_after_the_other),
+        two_picture_mistake(one_residual_after_the_other),
+        two_picture_mistake(both=right_behind_left),
+        two_picture_mistake(both=right_of_left),
+        two_picture_mistake(both=right_behind_norm),
     ),
     "both pictures form one long context: that is how films are read.": two_picture_mistake(
         one_long_picture
     ),
-    "self-attention is missing.": two_picture_mistake(no_self_attention),
+    "self-attention is missing.": two_picture_mistake(attend=lambda block, x, mask: x),
+    "the mask of self-attention is not used.": two_picture_mistake(
+        attend=lambda block, x, mask: block.norm1(x + block.attention(x))
+    ),
+    "the residual connection round self-attention is missing.": two_picture_mistake(
+        attend=lambda block, x, mask: block.norm1(block.attention(x, mask=mask))
+    ),
+    "the LayerNorm after self-attention is missing.": two_picture_mistake(
+        attend=lambda block, x, mask: x + block.attention(x, mask=mask)
+    ),
+    "the cross-attentions get the x before self-attention: they get the x behind `norm1`.": (
+        two_picture_mistake(early=True)
+    ),
     "the residual connection round the two cross-attentions is missing.": two_picture_mistake(
         residual=False
     ),
@@ -133,7 +167,24 @@ TWO_PICTURE_MISTAKES = {
     "the LayerNorm after the cross-attentions is another one: it is `norm_cross`.": (
         two_picture_mistake(norm="norm2")
     ),
-    "the feed-forward network is missing.": two_picture_mistake(feedforward=False),
+    "the feed-forward network is missing.": two_picture_mistake(last=lambda block, x: x),
+    "the residual connection round the feed-forward network is missing.": two_picture_mistake(
+        last=lambda block, x: block.norm2(block.feedforward(x))
+    ),
+    "the LayerNorm after the feed-forward network is missing.": two_picture_mistake(
+        last=lambda block, x: x + block.feedforward(x)
+    ),
+    "the LayerNorms stand behind the residual connections here, not before the layers.": (
+        two_picture_mistake(
+            attend=lambda block, x, mask: x + block.attention(block.norm1(x), mask=mask),
+            both=lambda b, o, x, l, r: (  # noqa: E741
+                b.cross(b.norm_cross(x), context=l),
+                o(b.norm_cross(x), context=r),
+            ),
+            norm="",
+            last=lambda block, x: x + block.feedforward(block.norm2(x)),
+        )
+    ),
 }
 MEAN_MISTAKES = TWO_PICTURE_MISTAKES | {
     "the outputs are added: without `merge` take their mean.": two_picture_mistake(mean=sum),
@@ -159,6 +210,7 @@ EXERCISES = {
                 partial(run_two_pictures, reference.two_picture_block),
                 MEAN_MISTAKES,
                 driver=driver_source(run_two_pictures),
+                rounds=2,
             ),
             rule(
                 "two_picture_block",
@@ -166,6 +218,7 @@ EXERCISES = {
                 partial(run_two_pictures, reference.two_picture_block),
                 LEARNED_MISTAKES,
                 driver=driver_source(run_two_pictures),
+                rounds=2,
             ),
         ),
         reference=reference.two_picture_block,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from teaching.downstream import SmallNLVR2, SmallVisDial, SmallVQA, states_of
 from teaching.downstream_data import CANDIDATES, Asked, Stated, Talked
-from vlmcourse import evaluation, plots, world
+from vlmcourse import plots, world
 from vlmcourse.evaluation import eval_mode
 from vlmcourse.papers.blip import BLIP
 from vlmcourse.papers.blip_tasks import encode_video
@@ -43,26 +43,41 @@ def question_pictures(model: SmallVQA, asked: Asked, count: int = 6):
 
 
 def question_accuracy(model: SmallVQA, asked: Asked) -> dict[str, dict[str, float]]:
-    """Share of right answers of each kind: with the picture, blind, and what guessing among its answers gives."""
-    wanted = [question.answer for question in asked.questions]
-    found: dict[str, dict[str, float]] = {}
-    kinds = {kind: slice(start, None, len(CANDIDATES)) for start, kind in enumerate(CANDIDATES)}
-    for view, blank in VIEWS.items():
-        written = answers(model, asked, blank)
-        for kind, rows in kinds.items():
-            share = evaluation.exact_match(written[rows], wanted[rows])
-            found.setdefault(kind, {})[view] = share
-    for kind, options in CANDIDATES.items():
-        found[kind]["guessing"] = 1 / len(options)
-    return found
+    """Share of right answers of each kind: with the picture, blind, and what guessing among its answers gives.
+
+    Questions for a thing are two kinds: of pictures of one thing, and "in the top left" where there are two.
+    """
+    kinds: dict[str, list[int]] = {}
+    for number, question in enumerate(asked.questions):
+        name = tuple(CANDIDATES)[number % len(CANDIDATES)]
+        if name == "what":
+            name += ", at a place" if " in the " in question.text else ", one thing"
+        kinds.setdefault(name, []).append(number)
+    right = {
+        view: [
+            text == question.answer
+            for text, question in zip(answers(model, asked, blank), asked.questions)
+        ]
+        for view, blank in VIEWS.items()
+    }
+    return {
+        f"{name}\nn = {len(rows)}": {
+            **{view: sum(each[row] for row in rows) / len(rows) for view, each in right.items()},
+            "guessing": 1 / len(CANDIDATES[name.split(",")[0]]),
+        }
+        for name, rows in sorted(kinds.items(), reverse=True)
+    }
 
 
 # Two pictures.
 
 
 @torch.no_grad()
-def statement_accuracy(model: SmallNLVR2, stated: Stated) -> dict[str, float]:
-    """Share of statements judged rightly: with both pictures, with one of them shown twice, and blind."""
+def statement_accuracy(model: SmallNLVR2, stated: Stated) -> dict[str, dict[str, float]]:
+    """Share of statements judged rightly: with both pictures, with one of them shown twice, and blind.
+
+    The third is no model: it knows what the left picture has, and says "true" where that has the thing.
+    """
     ids, true = (stated.table().columns[name] for name in ("ids", "true"))
     blank = states_of(model.blip, [left for left, _ in stated.scenes], True)
     views = {
@@ -70,10 +85,20 @@ def statement_accuracy(model: SmallNLVR2, stated: Stated) -> dict[str, float]:
         "the left one twice": (stated.left, stated.left),
         "blank pictures": (blank, blank),
     }
-    return {
+    found = {
         name: (model(*pictures, ids).argmax(1) == true).float().mean().item()
         for name, pictures in views.items()
     }
+    in_left = torch.tensor(
+        [
+            any(f"there is {world.article(word)} in" in text for word in left.words)
+            for (left, _), text in zip(stated.scenes, stated.texts)
+        ]
+    )
+    known = (in_left == stated.true).float().mean().item()
+    blind = found.pop("blank pictures")
+    found |= {"only the left one is known": known, "blank pictures": blind}
+    return {name: {"share judged rightly": share} for name, share in found.items()}
 
 
 # Dialogues.
