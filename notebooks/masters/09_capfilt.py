@@ -181,7 +181,7 @@ print("equal to the package's CIDEr-D:", max(abs(a - b) for a, b in zip(ours, th
 Markdown(figures.writing_table(ways, scenes, score))
 
 # %% [markdown]
-# A caption counts as false here if any of its statements is false: a thing, a relation or the background. In our world that can be computed, because each picture was drawn from a known scene. Nearly all false captions are of pictures with two things: lesson 08 showed that this BLIP doesn't know where things stand.
+# A caption counts as false here if any of its statements is false: a thing, a relation or the background. In our world that can be computed, because each picture was drawn from a known scene. Most false captions are of pictures with two things: lesson 08 showed that this BLIP doesn't know where things stand.
 #
 # CIDEr-D only compares words. "on green a hammer" is true, but scores low beside the reference "a hammer on green". And no score says that a caption is false.
 #
@@ -812,9 +812,9 @@ guesses = shown.guessing(test_rounds.candidates, ranking_metrics)
 plots.show(
     shown.ranking_bars(reports, guesses),
     f"Figure 14. Ranking of the right answer in {len(test_rounds.right)} held-out rounds: with the "
-    "picture, with a blank one (all grey), and guessing. R@10 of guessing is near 1, since there are only 8 "
-    "or 11 candidates. What to see: the distance between the first two groups is what the "
-    "picture adds.",
+    "picture, with a blank one (all grey), and guessing. R@10 of guessing is near 1, since there "
+    "are only 8 or 11 candidates. What to see: the distance between the first two groups is what "
+    "the picture adds.",
 )
 Markdown(published("blip-visdial").markdown())
 
