@@ -8,6 +8,7 @@ from exercise_answers import each, message, solution, taught
 from torch.nn.functional import interpolate
 
 from teaching import (
+    few_shot_directions,
     few_shot_lab,
     few_shot_measures,
     few_shot_model,
@@ -99,8 +100,30 @@ def no_backward(loss, batches, weights, optimiser):
     return values
 
 
+def clears_late(loss, batches, weights, optimiser):
+    values = step(clear=False)(loss, batches, weights, optimiser)
+    optimiser.zero_grad()
+    return values
+
+
+def losses_first(loss, batches, weights, optimiser):
+    """The right update, but all graphs are there before the first backward."""
+    optimiser.zero_grad()
+    losses = {name: loss(batch) for name, batch in batches.items()}
+    for name, value in losses.items():
+        (weights[name] * value).backward()
+    optimiser.step()
+    return {name: value.item() for name, value in losses.items()}
+
+
+def keeps_tensors_of_zero(loss, batches, weights, optimiser):
+    """Right: gradients are set to zero, not to None."""
+    optimiser.zero_grad(set_to_none=False)
+    return step(clear=False)(loss, batches, weights, optimiser)
+
+
 def summed(loss, batches, weights, optimiser):
-    """Right: one backward from the weighted sum."""
+    """The right update by one backward from the weighted sum."""
     optimiser.zero_grad()
     losses = {name: loss(batch) for name, batch in batches.items()}
     sum(weights[name] * value for name, value in losses.items()).backward()
@@ -115,6 +138,12 @@ def losses_after(loss, batches, weights, optimiser):
 
 ACCUMULATE = {
     "an old gradient was still there": step(clear=False),
+    "not after the step": clears_late,
+    "all graphs are in memory at once": summed,
+    "call backward() after each loss": losses_first,
+    "the losses returned, and not in the update": step(
+        weight=lambda w, n: 1.0, told=lambda w, n, v: (w[n] * v).item()
+    ),
     "cleared before each data set": step(clear_each=True),
     "a step after each data set": step(clear_each=True, step_each=True),
     "the weights are missing": step(weight=lambda w, n: 1.0),
@@ -145,6 +174,22 @@ def probabilities(start=0, shift=1, mask=True, norm=True, how=lambda s, m: s.sum
     return answer
 
 
+def mask_shifted(logits, ids, first, pad_id):
+    values = logits[:, first - 1 : -1].log_softmax(-1).gather(2, ids[:, first:, None])[..., 0]
+    return (values * (ids[:, first - 1 : -1] != pad_id)).sum(1).softmax(0)
+
+
+def other_dimension(dim, first_all=False):
+    def answer(logits, ids, first, pad_id):
+        at = logits.log_softmax(dim) if first_all else logits
+        at = at[:, first - 1 : -1]
+        at = at if first_all else at.log_softmax(dim)
+        values = at.gather(2, ids[:, first:, None])[..., 0]
+        return (values * (ids[:, first:] != pad_id)).sum(1).softmax(0)
+
+    return answer
+
+
 def whole_text(logits, ids, first, pad_id):
     """Right: the prompt's tokens are the same in each row."""
     values = logits[:, :-1].log_softmax(-1).gather(2, ids[:, 1:, None])[..., 0]
@@ -152,6 +197,10 @@ def whole_text(logits, ids, first, pad_id):
 
 
 OPTIONS = {
+    "the mask was shifted": mask_shifted,
+    "log_softmax runs over the wrong dimension": other_dimension(1),
+    "over the vocabulary": other_dimension(0, first_all=True),
+    "the last one": other_dimension(1, first_all=True),
     "padding counts": probabilities(mask=False),
     "stand one position earlier": probabilities(shift=0),
     "the option's first token isn't scored": probabilities(start=1),
@@ -184,6 +233,8 @@ OPEN = {
     "anywhere in the whole text": share_of(lambda t: t, lambda a, b: b in a),
     "begins with it": share_of(cut, lambda a, b: a.startswith(b)),
     "only the first word": share_of(lambda t: t.split()[0]),
+    "only the last word": share_of(lambda t: cut(t).split()[-1]),
+    "ends with it": share_of(cut, lambda a, b: a.endswith(b)),
     "cut too late": share_of(lambda t: t.split(".")[0].strip()),
     "only <EOC> cuts": share_of(lambda t: t.split("<EOC>")[0].strip()),
     "spaces around the sentence": share_of(lambda t: t.split("<EOC>")[0].split(".")[0]),
@@ -224,6 +275,11 @@ GAIN = {
     "the first number is a sum": with_gaps(first=lambda f, s: sum(f)),
     "a score of 0 is a score": lambda scores, low, high: with_gaps()(
         {task: row for task, row in scores.items() if row[low] and row[high]}, low, high
+    ),
+    "only the share is divided": with_gaps(second=lambda f, s: sum(g > 0 for g in f) / len(s)),
+    "a percentage": with_gaps(second=lambda f, s: 100 * sum(g > 0 for g in f) / len(f)),
+    "at another number of examples": lambda scores, low, high: with_gaps()(
+        {task: row for task, row in scores.items() if None not in row.values()}, low, high
     ),
     "both numbers are exchanged": lambda *args: with_gaps()(*args)[::-1],
 }
@@ -321,7 +377,30 @@ def counted(last=-1, late=True, of=None, third=None, best=max, order=(0, 1, 2)):
     return answer
 
 
+def any_of_a_tie(shown, answers):
+    last, _, third = counted()(shown, answers)
+    ties = [n.count(a) == max(n.count(x) for x in n) for n, a in zip(shown, answers)]
+    return [last, sum(ties) / len(ties), third]
+
+
+def by_alphabet(shown, answers, backwards=False):
+    last, _, third = counted()(shown, answers)
+    votes = [max(sorted(set(n), reverse=backwards), key=n.count) for n in shown]
+    return [last, sum(v == a for v, a in zip(votes, answers)) / len(answers), third]
+
+
+def by_hash(shown, answers):
+    """Breaks ties by the order of a set, which is another in each process: no single message fits."""
+    last, _, third = counted()(shown, answers)
+    votes = [max(set(n), key=n.count) for n in shown]
+    return [last, sum(v == a for v, a in zip(votes, answers)) / len(answers), third]
+
+
 COPY = {
+    "a tie counts as right for each": any_of_a_tie,
+    "by the alphabet": by_alphabet,
+    "broken by the alphabet": lambda s, a: by_alphabet(s, a, True),
+    "these are percentages": counted(of=lambda s, a: 100),
     "the first name was taken for the last": counted(last=0),
     "nearest to the end is meant": counted(late=False),
     "these are counts": counted(of=lambda s, a: len(a)),
@@ -441,7 +520,7 @@ WRONG = {
     "few_shot.missing_score": MISSING,
 }
 OTHER_RIGHT = {
-    "few_shot.accumulate": summed,
+    "few_shot.accumulate": keeps_tensors_of_zero,
     "few_shot.option_probabilities": whole_text,
     "few_shot.uniform_frames": lambda t, c: [(2 * i + 1) * t // (2 * c) for i in range(c)],
     "few_shot.time_embeddings": longer(resized(mode="linear", align_corners=True)),
@@ -464,6 +543,9 @@ class TestExercises:
     @pytest.mark.parametrize("id, words, answer", each(WRONG))
     def test_mistakes_are_named(self, id, words, answer):
         assert words in message(id, answer)
+
+    def test_ties_in_the_order_of_a_set_dont_pass(self):
+        assert message("few_shot.copy_scores", by_hash)
 
     def test_at_least_five_wrong_answers_each(self):
         assert set(WRONG) == {f"few_shot.{name}" for name in EXERCISES}
@@ -587,11 +669,13 @@ class TestTables:
             few_shot_tables.in_context_sentence(),
             few_shot_tables.films_sentence(),
             few_shot_tables.rices_sentence(),
-            few_shot_tables.about_runs(torch.nn.Linear(1, 1), {4: 0.9}),
-            few_shot_tables.about_ablations(),
+            few_shot_directions.about_runs(torch.nn.Linear(1, 1), {4: 0.9}),
+            few_shot_directions.about_ablations(),
+            few_shot_directions.about_short_runs(),
+            few_shot_tables.about_trainings({"one": [{"pages": 2.0}] * 9, "two": [{"pages": 1.0}]}),
             few_shot_tables.about_table_1(),
             few_shot_tables.knowledge_table(),
-            few_shot_tables.directions_table(),
+            few_shot_directions.directions_table(),
         ):
             assert "nan" not in text and len(text) > 100
-        assert sum(few_shot_tables.verdicts().values()) == len(few_shot_tables.ABLATIONS)
+        assert sum(few_shot_directions.verdicts().values()) == len(few_shot_directions.ABLATIONS)

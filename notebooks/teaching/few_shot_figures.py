@@ -61,7 +61,8 @@ def at_work(model: Flamingo, prompt: Prompt, size: int, index: int = 0):
 
 def system(model: Flamingo, tokens: int, pictures: int) -> Diagram:
     """A few-shot prompt on its way through Flamingo, and where an answer is scored."""
-    c, D = model.config, width(model.lm)
+    c, D, vit = model.config, width(model.lm), model.vision.vit
+    patches = (vit.image_size // vit.patch_size) ** 2
     diagram = Diagram("A task given by examples: no weight changes")
     add = diagram.box
     add(
@@ -71,12 +72,14 @@ def system(model: Flamingo, tokens: int, pictures: int) -> Diagram:
     add(
         "vision",
         "image encoder",
-        f"({pictures}, 17, {c.vision_width})",
+        f"({pictures}, {patches + 1}, {c.vision_width})",
+        f"{patches} patches and the class token",
         column=1,
         row=0,
         kind="frozen",
     )
-    add("words", "word embeddings", f"(1, {tokens}, {D})", column=1, row=1, kind="frozen")
+    new = f"but {len(c.trainable_token_ids)} rows trained", "<image> and <EOC>"
+    add("words", "word embeddings", f"(1, {tokens}, {D})", *new, column=1, row=1, kind="frozen")
     latents = f"{c.latents} latents each", f"({pictures}, {c.latents}, {c.vision_width})"
     add("resampler", "resampler", *latents, column=2, row=0, kind="trained")
     lm = f"{len(decoder_layers(model.lm))} layers", f"(1, {tokens}, {D})"
@@ -149,7 +152,7 @@ def gain_bars(gain: Callable, tables: Mapping[str, Mapping]):
     )
 
 
-def film_strip(uniform_frames: Callable, size: int, count: int = 4, index: int = 3):
+def film_strip(uniform_frames: Callable, size: int, count: int = 4, index: int = 1):
     """A film of the course, and the frames that the student's function takes of it."""
     video, _ = few_shot.motion_episodes(interleaved.WebPages("test", frames=12), index + 1)[index]
     chosen = uniform_frames(len(video.frames), count)

@@ -120,8 +120,7 @@ def score_inputs(generator: torch.Generator) -> tuple[list, dict]:
         (f" {c} ", c),
         (f"{b} .", c),
     ]
-    rows = [row for row in rows for _ in range(number(generator, 1, 3))]
-    rows = shuffled(generator, rows)
+    rows = shuffled(generator, [row for row in rows for _ in range(number(generator, 1, 3))])
     return [[text for text, _ in rows], [answer for _, answer in rows]], {}
 
 
@@ -152,6 +151,12 @@ SCORE_MISTAKES: dict[str, Callable] = {
     ),
     "an answer counts if the sentence begins with it: it must be all of it.": scored(
         first_sentence, lambda a, b: a.startswith(b)
+    ),
+    "an answer counts if the sentence ends with it: it must be all of it.": scored(
+        first_sentence, lambda a, b: a.endswith(b)
+    ),
+    "only the last word of the sentence is compared; answers can have two.": scored(
+        lambda t: first_sentence(t).split()[-1]
     ),
     "only the first word is compared; answers can have two.": scored(
         lambda t: first_sentence(t).split()[0]

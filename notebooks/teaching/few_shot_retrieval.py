@@ -68,9 +68,9 @@ RICES_MISTAKES: dict = {
 
 
 def copy_inputs(generator: torch.Generator) -> tuple[list, dict]:
-    """Lists of four names: with a majority, with two pairs, and with the answer absent."""
+    """Lists of four names: with a majority, with ties that the answer wins or loses, and with the answer absent."""
     shown, answers = [], []
-    for kind in ("first", "last", "pairs", "pairs", "absent", "majority", "majority", "other"):
+    for kind in ("first", "last", *2 * ["pairs", "majority"], *3 * ["lost"], "tie", "absent"):
         a, b, c, d = shuffled(generator, INVENTED)[:4]
         names, answer = {
             "first": ([a, b, b, c], a),
@@ -78,19 +78,21 @@ def copy_inputs(generator: torch.Generator) -> tuple[list, dict]:
             "pairs": ([b, a, b, a], a),
             "absent": ([b, c, b, d], a),
             "majority": ([a, a, a, b], a),
-            "other": ([a, b, c, b], a),
+            "lost": ([a, b, a, b], a),
+            "tie": ([b, c, a, d], a),
         }[kind]
         shown.append(names)
         answers.append(answer)
     for _ in range(number(generator, 0, 3)):
         a, b, c, d = shuffled(generator, INVENTED)[:4]
-        names = shuffled(generator, [a, a, b, c])
+        names = shuffled(generator, [a, b, b, c])
         shown.append(names)
         answers.append(shuffled(generator, [a, b, c, d])[0])
     return [shown, answers], {}
 
 
-def copying(shown, answers, *, last=-1, late=True, count=None, most=max):
+def copying(shown, answers, *, last=-1, late=True, count=None, most=max, last_of=None):
+    """copy_scores with a mistake. last_of: the names in their order, where `shown` has another one."""
     votes = [
         most(names[::-1] if late else names, key=lambda n, names=names: names.count(n))
         for names in shown
@@ -98,7 +100,7 @@ def copying(shown, answers, *, last=-1, late=True, count=None, most=max):
     count = len(answers) if count is None else count(shown, answers)
     pairs = list(zip(shown, votes, answers))
     return [
-        sum(names[last] == a for names, _, a in pairs) / count,
+        sum(names[last] == a for names, a in zip(last_of or shown, answers)) / count,
         sum(vote == a for _, vote, a in pairs) / count,
         sum(a in names for names, _, a in pairs) / count,
     ]
@@ -111,6 +113,17 @@ COPY_MISTAKES: dict[str, Callable] = {
     "among names that are equally frequent the one nearest to the end is meant; yours takes the first.": (
         lambda s, a: copying(s, a, late=False)
     ),
+    "a tie counts as right for each of its names; only the one nearest to the end is the rule's answer.": (
+        lambda s, a: [
+            copying(s, a)[0],
+            sum(n.count(b) == max(map(n.count, n)) for n, b in zip(s, a)) / len(a),
+            copying(s, a)[2],
+        ]
+    ),
+    "a tie was broken by the alphabet; the name nearest to the end counts.": (
+        lambda s, a: copying([sorted(n) for n in s], a, late=False, last_of=s),
+        lambda s, a: copying([sorted(n) for n in s], a, last_of=s),
+    ),
     "the last two numbers are shares of the prompts that show the answer; all prompts count.": (
         lambda s, a: [
             copying(s, a)[0],
@@ -118,6 +131,7 @@ COPY_MISTAKES: dict[str, Callable] = {
         ]
     ),
     "these are counts, not shares.": lambda s, a: [x * len(a) for x in copying(s, a)],
+    "these are percentages, not shares.": lambda s, a: [100 * x for x in copying(s, a)],
     "the third number isn't whether the answer is shown, but how often.": lambda s, a: [
         *copying(s, a)[:2],
         sum(n.count(b) for n, b in zip(s, a)) / len(a),
@@ -200,7 +214,7 @@ EXERCISES = {
     ),
     "copy_scores": Exercise(
         "What a prompt's names are worth without any model.",
-        (rule("copy_scores", copy_inputs, reference.copy_scores, COPY_MISTAKES),),
+        (rule("copy_scores", copy_inputs, reference.copy_scores, COPY_MISTAKES, rounds=8),),
         reference.copy_scores,
     ),
     "ensemble": Exercise(

@@ -31,10 +31,16 @@ def token_scores(logits: Tensor, ids: Tensor, first: int, shift: int = 1) -> Ten
     return log_probs.gather(2, ids[:, first:, None])[..., 0]
 
 
-def options(logits, ids, first, pad_id, *, shift=1, start=0, pads=False, how="sum", end="softmax"):
-    """option_probabilities with a mistake."""
+def options(
+    logits, ids, first, pad_id, *, shift=1, start=0, pads=False, how="sum", end="softmax", early=0
+):
+    """option_probabilities with a mistake. early: so many positions before its token is an entry of the mask."""
     scores = token_scores(logits, ids, first + start, shift)
-    real = torch.ones_like(scores) if pads else (ids[:, first + start :] != pad_id).float()
+    real = (
+        torch.ones_like(scores)
+        if pads
+        else (ids.roll(early, 1)[:, first + start :] != pad_id).float()
+    )
     total = (scores * real).sum(1)
     if how == "mean":
         total = total / real.sum(1).clamp(min=1)
@@ -60,6 +66,20 @@ def raw(logits, ids, first, pad_id):
     return (chosen * (ids[:, first:] != pad_id)).sum(1).softmax(0)
 
 
+def over_another_dimension(dim: int, cut: bool) -> Callable:
+    """log_softmax over options or positions, of the options' logits alone (cut) or of all."""
+
+    def answer(logits, ids, first, pad_id):
+        if cut:
+            log_probs = logits[:, first - 1 : -1].log_softmax(dim)
+        else:
+            log_probs = logits.log_softmax(dim)[:, first - 1 : -1]
+        chosen = log_probs.gather(2, ids[:, first:, None])[..., 0]
+        return (chosen * (ids[:, first:] != pad_id)).sum(1).softmax(0)
+
+    return answer
+
+
 def with_mistake(**changes) -> Callable:
     return lambda *args: options(*args, **changes)
 
@@ -68,6 +88,14 @@ OPTION_MISTAKES: dict[str, Callable] = {
     "padding counts as a part of the option: short ones lose by it.": with_mistake(pads=True),
     "the logits of a token predict the next one: those for the option's first token stand one position earlier.": (
         with_mistake(shift=0)
+    ),
+    "the mask was shifted like the logits; it belongs to the tokens: ids[:, first:] != pad_id.": (
+        with_mistake(early=1)
+    ),
+    "log_softmax runs over the wrong dimension; it runs over the vocabulary, the last one.": (
+        over_another_dimension(0, True),
+        over_another_dimension(1, True),
+        over_another_dimension(1, False),
     ),
     "the option's first token isn't scored.": with_mistake(start=1),
     "only the option's first token is scored.": with_mistake(how="first"),
@@ -109,6 +137,8 @@ def gain_inputs(generator: torch.Generator) -> tuple[list, dict]:
     scores[tasks[2]][high] = None
     scores[tasks[3]][low] = None
     scores[tasks[4]][high] = 0.0  # a score, not a gap
+    (other,) = {0, 4, 32} - {low, high}
+    scores[tasks[0]][other] = None  # a gap that doesn't matter here
     return [scores, low, high], {}
 
 
@@ -136,6 +166,18 @@ GAIN_MISTAKES: dict[str, Callable] = {
     "the sums are divided by the number of all tasks, those with a missing score too.": (
         changed(of_all=True)
     ),
+    "only the share is divided by the number of all tasks; tasks with a gap don't count there, either.": (
+        lambda *args: [gains(*args)[0], gains(*args, of_all=True)[1]]
+    ),
+    "a task was left out whose gap is at another number of examples; only `low` and `high` matter.": (
+        lambda scores, low, high: gains(
+            {task: row for task, row in scores.items() if None not in row.values()}, low, high
+        )
+    ),
+    "the second number is a percentage, not a share.": lambda *args: [
+        gains(*args)[0],
+        100 * gains(*args)[1],
+    ],
     "the sign is wrong: after minus before.": changed(value=lambda a, b: a - b),
     "a task that stays as it is counts as one that rises.": changed(rises=lambda g: g >= 0),
     "the second number counts the tasks; its share is wanted.": lambda *args: [

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
-from torch import nn
+from collections.abc import Callable, Mapping, Sequence
 
 from teaching.few_shot_figures import share_bars, shots_curves
+from teaching.few_shot_measures import KNOWING, commonest
 from teaching.frozen_tables import few_shot, few_shot_runs, markdown, plain
 from vlmcourse import evaluation
-from vlmcourse.evaluation.directions import directions
 from vlmcourse.evaluation.published import published
-from vlmcourse.training.checkpoint import checksum
+from vlmcourse.recipes.in_context import SHOWN
+from vlmcourse.world import few_shot as few_shot_episodes
+from vlmcourse.world.interleaved import WebPages
+from vlmcourse.world.questions import answers
 
 SIZES = ("Flamingo-3B", "Flamingo-9B", "Flamingo (80B)")
 BENCHMARKS = {
@@ -22,16 +23,6 @@ BENCHMARKS = {
     "VATEX CIDEr": "VATEX (V)",
 }
 """The five of Table 3, and what Table 1 calls them."""
-OURS = (
-    "captions, noun",
-    "knowledge questions",
-    "seeing questions",
-    "films, which way",
-    "a new name, 8 shots",
-)
-"""The scores whose mean is our overall score."""
-ABLATIONS = range(45, 61)
-"""Numbers of the lecture's directions that Table 3 gives."""
 
 
 def table_1(method: str) -> dict[str, dict[int, float | None]]:
@@ -68,7 +59,7 @@ def completed_table_3(missing_score: Callable) -> str:
         lines.append(
             [str(x) if x is not None else "" for x in (*row[:-2], f"{vatex:.1f}", row[-1])]
         )
-    head = [*table.columns[:-2], "VATEX CIDEr (computed)", "overall"]
+    head = [*table.columns[:-2], "VATEX CIDEr (computed, ± 0.4)", "overall"]
     return markdown(head, lines)
 
 
@@ -103,15 +94,45 @@ def in_context_sentence() -> str:
 
 
 def knowledge_table() -> str:
-    """Questions about facts without and with four examples, and whether the change is beyond noise."""
-    kinds = few_shot_runs("flamingo")[0]["knowledge"]
+    """Questions about facts without and with four examples, whether the change is beyond noise, and what a rule scores."""
+    first = few_shot_runs("flamingo")[0]
+    kinds, web = first["knowledge"], WebPages("test", noun_subset=SHOWN.known)
     words = {"agrees": "higher", "disagrees": "lower"}
     lines = []
     for kind in kinds:
         none, four = (few_shot("flamingo", "knowledge", kind, n) for n in ("0", "4"))
         found = evaluation.verdict(four.values, none.values)
-        lines.append([kind, plain(none), plain(four), f"**{words.get(found, found)}**"])
-    return markdown(["question", "no example", "4 examples", "with examples it is"], lines)
+        asked = [
+            few_shot_episodes.question_episode(web, i, kind, 0) for i in range(first["questions"])
+        ]
+        rule = f"{commonest(asked):.2f}"
+        options = str(len(asked[0].choices))
+        lines.append(
+            [kind, options, rule, plain(none), plain(four), f"**{words.get(found, found)}**"]
+        )
+    head = ["question", "options", "commonest answer", "no example", "4 examples"]
+    return markdown([*head, "change with examples"], lines)
+
+
+def options_counted() -> str:
+    """How many answers there are to the questions about facts, by kind."""
+    return ", ".join(f"{kind} {len(answers(kind))}" for kind in KNOWING)
+
+
+def about_trainings(runs: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
+    """Which of two trainings has the lower loss early and late, for each data set."""
+    lines = []
+    for name in dict.fromkeys(name for steps in runs.values() for step in steps for name in step):
+        for part, words in ((1, "second"), (4, "last")):
+            means = {}
+            for run, steps in runs.items():
+                values = [step[name] for step in steps if name in step]
+                fifth = values[part * len(values) // 5 : (part + 1) * len(values) // 5]
+                means[run] = sum(fifth) / len(fifth) if fifth else values[-1]
+            lower = min(means, key=lambda run, means=means: means[run])
+            numbers = ", ".join(f"{run} {value:.2f}" for run, value in means.items())
+            lines.append(f"- {name}, {words} fifth of the batches: {numbers}; lower is {lower}.")
+    return "\n".join(["Mean losses (nats per token):", "", *lines])
 
 
 def rices_rows() -> dict:
@@ -146,10 +167,17 @@ def rices_sentence() -> str:
         return evaluation.spread_over_seeds(rows, row, what, n)
 
     ours, copied = of("RICES", "right", "4"), of("RICES", "nearest", "4")
+    shown, ways = of("random", "shown", "1").mean, round(1 / rices_rows()["chance"])
     return (
         f"With four examples, RICES: {plain(ours)}; a rule that says the nearest example's name and reads nothing: "
         f"{plain(copied)}; Flamingo with grey pictures: {plain(of('RICES', 'blind', '4'))}. With four random examples "
-        f"{plain(of('random', 'right', '4'))} are right, and the right name is shown in {plain(of('random', 'shown', '4'))}."
+        f"{plain(of('random', 'right', '4'))} are right, and the right name is shown in {plain(of('random', 'shown', '4'))}: "
+        "where the right name isn't shown, one can still guess, and leave out the names that were. With one random example, "
+        f"which shows the right name in {shown:.2f}, that gives at best {shown:.2f} + {1 - shown:.2f} / {ways - 1} = "
+        f"{shown + (1 - shown) / (ways - 1):.2f}; measured {plain(of('random', 'right', '1'))}.\n\n"
+        f"With eight retrieved examples, only four can show the right thing. Then {plain(of('RICES', 'blind', '8'))} are right "
+        "with grey pictures. Without seeing, a model can do no better than say one of the names shown; how often that is the "
+        "right one differs much from seed to seed."
     )
 
 
@@ -164,7 +192,7 @@ def films(row: str, what: str, **where) -> evaluation.Spread:
     return evaluation.spread_over_seeds(rows, row, what)
 
 
-FILMS = {"start": "from any place", "round": "around the thing's place"}
+FILMS = {"start": "from anywhere", "round": "around a usual place"}
 
 
 def films_figure():
@@ -192,6 +220,8 @@ def films_sentence() -> str:
     probe = films("probes", "first and last frame", films="start")
     small = films("Flamingo", "film", films="start", time=times[0])
     order = evaluation.verdict(film.values, back.values)
+    smaller = evaluation.verdict(film.values, small.values)
+    changed = "change nothing beyond noise" if smaller == "within noise" else "change the result"
     line = evaluation.verdict(film.values, [0.25] * len(film.values))
     said = {
         "agrees": "Flamingo is above chance in every seed",
@@ -204,61 +234,11 @@ def films_sentence() -> str:
         "disagrees": "but films run backwards do better",
     }[order]
     return (
-        f"For films that start at any place, a linear probe on the first and the last frame's features is right in "
+        f"For films that start anywhere, a linear probe on the first and the last frame's features is right in "
         f"{plain(probe)}: the direction is in the features. {said} ({plain(film)}), {sign} ({plain(back)}). A model that "
         "knew the line of motion (left or right, against up or down) and guessed the sign would be right in half of the "
-        f"films, forwards and backwards. With time embeddings that start at a root mean square of {times[0]} in place of "
-        f"{times[-1]}: {plain(small)}."
-    )
-
-
-def directions_table(numbers=range(41, 61)) -> str:
-    """The paper's claims beside our measurements, with the verdict of the one rule."""
-    lines = []
-    for one in directions():
-        if one.number in numbers and one.paper == "Flamingo":
-            remark = one.note if one.verdict == "agrees" else one.reason
-            lines.append(
-                [one.claim, one.published, one.ours() or "–", f"**{one.verdict}**", remark]
-            )
-    return markdown(
-        ["claim", "paper", "ours (mean ± sd over seeds)", "verdict", "a possible reason"], lines
-    )
-
-
-def verdicts(numbers=ABLATIONS) -> dict[str, int]:
-    """{verdict: number of claims}"""
-    found: dict[str, int] = {}
-    for one in directions():
-        if one.number in numbers and one.paper == "Flamingo":
-            found[one.verdict] = found.get(one.verdict, 0) + 1
-    return found
-
-
-def about_runs(language_model: nn.Module, report: Mapping[int, float]) -> str:
-    """Which model our runs are of, as far as their files say it. report: right names of the model shown, by examples."""
-    old, new = (evaluation.load_results(f"replicate_{name}") for name in ("flamingo", "ablations"))
-    steps, nouns = old["rows"][0]["steps"], old["words"]
-    present = new["language model"] == checksum(language_model.state_dict())[:16]
-    changed = sorted({row["row"] for row in new["rows"]} - {"Flamingo"})
-    named = "the language model of this lesson" if present else "another language model"
-    former = (
-        ""
-        if "language model" in old
-        else " The file doesn't name its language model; each row says what is known of it."
-    )
-    lesson = [
-        row
-        for row in evaluation.load_results("replicate_shots")["rows"]
-        if row["row"] == "lesson" and row["seed"] == 0
-    ]
-    same = lesson and all(
-        abs(lesson[0]["shots"][str(n)] - value) < 0.1 for n, value in report.items()
-    )
-    return (
-        f"Two sets of runs. One, of {', '.join(changed)}, is in a world of 48 nouns and of {named}. The other has {nouns} nouns "
-        f"and {steps} steps a run.{former} The runs of three sizes and of fine-tuning are of "
-        f"{'the training' if same else 'another training than that'} of the model shown here."
+        f"films, forwards and backwards. Smaller time embeddings at the start of training (root mean square {times[0]} in "
+        f"place of {times[-1]}) {changed}: {plain(small)}."
     )
 
 
@@ -277,17 +257,3 @@ def about_table_1() -> str:
         f"the task on {len(beaten)} tasks ({', '.join(beaten)}), and not on {lost}. The caption says seven: it also counts "
         "RareAct, for which there was no fine-tuned model."
     )
-
-
-def about_ablations() -> str:
-    """Where the unchanged models of our Table 3 stand on each score, and chance where a file has it."""
-    said = []
-    for name, where in (("flamingo", "in few steps"), ("ablations", "in the world of 48 nouns")):
-        facts = evaluation.load_results(f"replicate_{name}")
-        values = []
-        for score in [score for score in facts["rows"][0] if score in OURS]:
-            value = plain(evaluation.spread_over_seeds(facts["rows"], "Flamingo", score))
-            chance = facts.get("chance", {}).get(score)
-            values.append(f"{score} {value}" + (f" (chance {chance:.2f})" if chance else ""))
-        said.append(f"The scores of our unchanged model {where}: {'; '.join(values)}.")
-    return " ".join(said)

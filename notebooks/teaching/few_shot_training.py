@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from teaching import few_shot_reference as reference
-from teaching.exercises import Exercise, normal, number, rule
+from teaching.exercises import Exercise, normal, number, rule, rule_on
 from vlmgrader.checks import driver_source
 
 RATE = 0.1
@@ -52,6 +52,7 @@ def simulated(
     *,
     factor=lambda weights, name: weights[name],
     keep_old=False,
+    clear_late=False,
     only=None,
     each=False,
     steps=True,
@@ -60,10 +61,13 @@ def simulated(
     step_keeps=False,
     late=False,
 ):
-    """The updates by formula, with a mistake. each: a step after each data set; only: which data set counts."""
+    """The updates by formula, with a mistake. each: a step after each data set; only: which data set counts.
+
+    clear_late: gradients are cleared after the step, so the old one is in the first update.
+    """
     w, grad, returned = start.clone(), torch.ones_like(start), []
-    for batches in updates:
-        if not keep_old:
+    for update, batches in enumerate(updates):
+        if not keep_old and not (clear_late and update == 0):
             grad = torch.zeros_like(w)
         losses = {}
         names = list(batches) if pick is None else [list(batches)[pick]]
@@ -92,6 +96,9 @@ MISTAKES = {
     "an old gradient was still there: clear the gradients before the first loss.": (
         mistake(keep_old=True)
     ),
+    "an old gradient was there at the first call: clear before the losses, not after the step.": (
+        mistake(clear_late=True)
+    ),
     "the gradients are cleared before each data set, so only the last one counts: clear once.": (
         mistake(only=True)
     ),
@@ -99,8 +106,15 @@ MISTAKES = {
         mistake(each=True),
         mistake(each=True, step_keeps=True),
         mistake(each=True, step_keeps=True, keep_old=True),
+        mistake(each=True, clear_late=True),
     ),
     "the weights are missing.": mistake(factor=lambda weights, name: 1.0),
+    "the weights are in the losses returned, and not in the update: it is the other way round.": (
+        mistake(
+            factor=lambda weights, name: 1.0,
+            values=lambda weights, name, loss: weights[name] * loss,
+        )
+    ),
     "the weights were divided by their sum; the paper's are used as they are.": mistake(
         factor=lambda weights, name: weights[name] / sum(weights.values())
     ),
@@ -119,6 +133,21 @@ MISTAKES = {
         mistake(values=lambda weights, name, loss: weights[name] * loss)
     ),
 }
+
+
+def run_and_watch_graphs(target, start, updates, weights):
+    """Driver: is the gradient of each loss there before the next loss is asked for?"""
+    import torch
+
+    w, calls = torch.nn.Parameter(start.clone()), []
+
+    def loss(batch):
+        calls.append(w.grad is not None and bool(w.grad.any()))
+        return (batch @ w).square().mean()
+
+    target(loss, updates[0], weights, torch.optim.SGD([w], lr=0.1))
+    several = len(calls) == len(updates[0]) and not all(calls[1:])  # more calls: some have no graph
+    return "all graphs at once" if several else "one graph at a time"
 
 
 def explain(got: object, wanted: list, *_) -> str | None:
@@ -140,6 +169,18 @@ EXERCISES = {
                 MISTAKES,
                 driver=driver_source(run_updates),
                 explain=explain,
+            ),
+            rule_on(
+                "accumulate",
+                inputs,
+                lambda *_: "one graph at a time",
+                {
+                    "the update is right, but all graphs are in memory at once: call backward() after each loss.": (
+                        lambda *_: "all graphs at once"
+                    )
+                },
+                driver=driver_source(run_and_watch_graphs),
+                rounds=1,
             ),
         ),
         reference.accumulate,
