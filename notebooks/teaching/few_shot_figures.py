@@ -61,8 +61,7 @@ def at_work(model: Flamingo, prompt: Prompt, size: int, index: int = 0):
 
 def system(model: Flamingo, tokens: int, pictures: int) -> Diagram:
     """A few-shot prompt on its way through Flamingo, and where an answer is scored."""
-    c, D, vit = model.config, width(model.lm), model.vision.vit
-    patches = (vit.image_size // vit.patch_size) ** 2
+    c, D, patches = model.config, width(model.lm), model.vision.vit.grid**2
     diagram = Diagram("A task given by examples: no weight changes")
     add = diagram.box
     add(
