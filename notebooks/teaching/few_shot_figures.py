@@ -77,7 +77,7 @@ def system(model: Flamingo, tokens: int, pictures: int) -> Diagram:
         row=0,
         kind="frozen",
     )
-    new = f"but {len(c.trainable_token_ids)} rows trained", "<image> and <EOC>"
+    new = f"but {len(c.trainable_token_ids)} rows trained:", "<image> and <EOC>"
     add("words", "word embeddings", f"(1, {tokens}, {D})", *new, column=1, row=1, kind="frozen")
     latents = f"{c.latents} latents each", f"({pictures}, {c.latents}, {c.vision_width})"
     add("resampler", "resampler", *latents, column=2, row=0, kind="trained")

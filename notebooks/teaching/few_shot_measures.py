@@ -162,6 +162,17 @@ def commonest(asked: Sequence[Episode]) -> float:
     return max(map(answers.count, answers)) / len(answers)
 
 
+def samples(model: Flamingo, prompt: Prompt, size: int, kinds: Sequence[str]) -> list[str]:
+    """What the model writes after one question of each kind, beside the right answer."""
+    lines = []
+    for kind in kinds:
+        episode = few_shot.question_episode(TEST, 3, kind, 0)
+        (text,) = written(model, open_prompts([episode], prompt), size)
+        scene, question = episode.prompt
+        lines.append(f"({scene.words[0]}) {question} -> {text.strip()!r} (right: {episode.answer})")
+    return lines
+
+
 @torch.no_grad()
 def option_logits(
     model: Flamingo, text: str, pictures: Sequence, options: Sequence[str], cache: FeatureCache
