@@ -121,9 +121,9 @@ tokens = len(text.split()) + 1  # with <bos>
 plots.show(
     figures.system(model, tokens, len(pictures)),
     f"Figure 2. The prompt above on its way through the shipped Flamingo: {len(pictures)} pictures "
-    f"and {tokens} tokens, <bos> among them. 'Trained' parts were trained before; nothing is trained "
-    "here. The last number of the logits' shape is V. What to see: the language model reads the "
-    "whole text at once; pictures enter before each layer.",
+    f"and {tokens} tokens, <bos> among them. 'Trained' parts were trained before; nothing is "
+    "trained here. The last number of the logits' shape is V. What to see: the language model "
+    "reads the whole text at once; pictures enter before each layer.",
 )
 
 # %%
@@ -361,10 +361,10 @@ for k in (0, 4):
     both |= {f"{kind}, {k} examples": values for kind, values in scored.items()}
 plots.show(
     figures.share_bars(both, "right answers (share)"),
-    f"Figure 6. Questions about facts, {count // 2} of each kind: answers written freely, and chosen "
-    f"among all answers of their kind ({tables.options_counted()}). The rule looks at nothing: it "
-    "always says the answer that is right most often. What to see: how far options lift a score, "
-    "and whether the model beats the rule.",
+    f"Figure 6. Questions about facts, {count // 2} of each kind: answers written freely, and "
+    f"chosen among all answers of their kind ({tables.options_counted()}). The rule looks at "
+    "nothing: it always says the answer that is right most often. What to see: how far options "
+    "lift a score, and whether the model beats the rule.",
 )
 for line in measures.samples(model, few_shot_prompt, size, measures.KNOWING):
     print(line)
