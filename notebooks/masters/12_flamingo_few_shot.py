@@ -155,7 +155,7 @@ for name, (_, per_step) in page_datasets(scale, None).items():
     print(f"    {shown}")
 
 # %% [markdown]
-# Our *pages* are articles, pages on which things get invented names, and pages of questions with answers. So **some of our training pages look like few-shot prompts.** So may some real web pages; the paper doesn't count them. Our weights differ from the paper's, since clean descriptions teach most in a short training.
+# Our *pages* are articles, pages on which things get invented names, and pages of questions with answers. So **some of our training pages look like few-shot prompts.** This may hold for some real web pages, too; the paper doesn't count them. Our weights differ from the paper's, since clean descriptions teach most in a short training.
 #
 # ### The objective
 #
