@@ -187,7 +187,7 @@ def about_gates(gates: Mapping[str, Mapping[int, float]]) -> str:
     """In words: which gates are open furthest at the end, and which hardly; do later blocks attend through wider gates?"""
     last = {name: abs(list(values.values())[-1]) for name, values in gates.items()}
     ordered = sorted(last, key=last.__getitem__, reverse=True)
-    first, second, *_, least = (f"*{name}* ({last[name]:.2f})" for name in ordered)
+    first, second, least = (f"*{ordered[n]}* ({last[ordered[n]]:.2f})" for n in (0, 1, -1))
     attention = [round(value, 2) for name, value in last.items() if name.endswith("attention")]
     grow = attention == sorted(set(attention))
     return (

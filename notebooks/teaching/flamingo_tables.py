@@ -138,9 +138,10 @@ def about_maps(
     """Where each map is largest, whether the thing is there, and the largest fall beside the thing, as Markdown."""
     rows = []
     for scene, maps in zip(scenes, found):
-        side, word = int(len(maps["attention"]) ** 0.5), scene.things[0].word
-        shown, cells = shown_in_squares(scene, size, side), []
+        word, cells = scene.things[0].word, []
         for values, form in ((maps["attention"], ".0%"), (maps["occlusion"], ".1f")):
+            side = int(len(values) ** 0.5)
+            shown = shown_in_squares(scene, size, side)
             row, column = divmod(int(values.argmax()), side)
             where = f"a part of the {word}" if shown[values.argmax()] else "empty"
             cells.append(f"{values.max():{form}}: row {row + 1}, column {column + 1} ({where})")
