@@ -129,7 +129,32 @@ def prepared(
 
 
 ZERO, ONE = torch.zeros(3), torch.ones(3)
+SQUARE = Image.Resampling.BICUBIC
+
+
+def resized(picture, size, order=1):
+    """The shorter side has `size` pixels; order -1 exchanges width and height."""
+    sides = [size * side // min(picture.size) for side in picture.size]
+    return picture.resize(tuple(sides[::order]), SQUARE)
+
+
+def middle(picture, size, order=1):
+    """A square from the middle; order -1 exchanges left and top."""
+    left, top = ((side - size) // 2 for side in picture.size[::order])
+    return picture.crop((left, top, left + size, top + size))
+
+
 PREPARED = {
+    "cut after resizing, not before": lambda picture, size, *rest: prepared(
+        middle(picture, min(picture.size)).resize((size, size), SQUARE), size, *rest
+    ),
+    "exchanged in `resize`": lambda picture, size, *rest: prepared(
+        middle(resized(picture, size, -1), size), size, *rest
+    ),
+    "exchanged in `crop`": lambda picture, size, *rest: prepared(
+        middle(resized(picture, size), size, -1), size, *rest
+    ),
+    "rows and columns are exchanged": lambda *args: prepared(*args).permute(0, 2, 1),
     "squashed": lambda picture, size, *rest: prepared(
         picture.resize((size, size), Image.Resampling.BICUBIC), size, *rest
     ),
@@ -229,7 +254,18 @@ def greedy(word, merges):
     return found
 
 
+def once(word, merges):
+    """Each merge once, by rank."""
+    pieces = [*word]
+    for pair in merges:
+        while pair in (pairs := list(itertools.pairwise(pieces))):
+            at = pairs.index(pair)
+            pieces = [*pieces[:at], "".join(pair), *pieces[at + 2 :]]
+    return pieces
+
+
 CUT = {
+    "begin again from the lowest rank": once,
     "longest known piece": greedy,
     "left to right": lambda word, merges: merged(word, merges, choose=lambda ranks: ranks[0]),
     "first one has precedence": lambda word, merges: merged(word, merges, choose=max),
@@ -250,7 +286,15 @@ def written(messages, system=SYSTEM, after="\n", close="<|im_end|>\n", end="\n",
     return body + "<|im_start|>assistant" + end
 
 
+def inserted(messages):
+    """The right text, but the caller's list grows."""
+    if messages[0]["role"] != "system":
+        messages.insert(0, dict(role="system", content=SYSTEM))
+    return written(messages)
+
+
 CHATS = {
+    "the caller's messages were changed": inserted,
     "gets SYSTEM first": lambda messages: written(messages, None),
     "there is a system message already": lambda messages: written(messages, always=True),
     "line break after <|im_end|>": lambda messages: written(messages, close="<|im_end|>"),

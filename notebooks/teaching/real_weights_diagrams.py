@@ -6,21 +6,28 @@ from vlmcourse.papers.clip import CLIP
 from vlmcourse.plots.diagrams import Diagram
 
 
-def checkpoint_diagram(clip: CLIP) -> Diagram:
-    """What a folder of a hub holds, and where it goes."""
-    c, diagram = clip.config, Diagram("A checkpoint's folder, and what each file becomes")
+def checkpoint_diagram(size: int) -> Diagram:
+    """What a CLIP's folder of a hub holds, and where it goes. size: side of its pictures in pixels."""
+    diagram = Diagram("A checkpoint's folder, and what each file becomes")
     diagram.box("weights", "model.safetensors", "tensors by name", column=0, row=0, kind="data")
     diagram.box("config", "config.json", "sizes, activation", column=0, row=1, kind="data")
-    diagram.box("tokens", "tokenizer.json", "words to ids", column=0, row=2, kind="data")
+    diagram.box(
+        "tokens",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "words to ids",
+        column=0,
+        row=2,
+        kind="data",
+    )
     diagram.box(
         "pixels", "preprocessor_config.json", "size, mean, deviation", column=0, row=3, kind="data"
     )
     diagram.box("map", "names, joined tensors", "exercises 1, 2", column=1, row=0)
-    diagram.box("class", "our class", "exercise 4", column=2, row=1, kind="trained")
-    diagram.box("text", "ids (B, T)", "exercise 5", column=1, row=2)
-    size = c.image_size
+    diagram.box("class", "our CLIP", "positions: exercise 4", column=2, row=1, kind="trained")
+    diagram.box("text", "ids (C, T)", "exercise 5", column=1, row=2)
     diagram.box("image", f"pixels (B, 3, {size}, {size})", "exercise 3", column=1, row=3)
-    diagram.box("out", "logits (B, N)", "same as the library's?", column=3, row=1, kind="loss")
+    diagram.box("out", "logits (B, C)", "same as the library's?", column=3, row=1)
     for source, target in (
         ("weights", "map"),
         ("map", "class"),

@@ -11,15 +11,15 @@ from torch import Tensor
 
 from teaching import real_weights_model as training
 from teaching import real_weights_study as study
-from teaching.real_photos import REGIONS, photos
+from teaching.real_photos import REGIONS, photo, photos
 from teaching.real_weights_inputs import fitted, squashed
 from teaching.real_weights_parity import with_resolution
 from vlmcourse import evaluation, plots, recipes, world
-from vlmcourse.evaluation.controls import verdict
 from vlmcourse.papers.clip import CLIP
 from vlmcourse.plots.style import COLOURS, course_style, describe, figure, hide_axes, outline
 from vlmcourse.training.scale import Scale
 
+MEASURES = ("test crops", "drawings")
 SHOWN = {"cat": "cat", "rocket": "rocket", "coffee": "mug"}
 """Photographs of things that the world's nouns name: photograph -> noun."""
 
@@ -87,23 +87,39 @@ def pixel_ways(clip: CLIP, scale: Scale, count: int):
         }
         for way, each in ways.items()
     }
-    return plots.bars(scores, "share of right nouns", 1 / len(classes), sideways=True)
+    scores["guessing"] = {"": 1 / len(classes)}
+    return plots.bars(scores, "share of right nouns", sideways=True)
 
 
 @torch.no_grad()
 def resolutions(clip: CLIP, scale: Scale, resize_positions: Callable, count: int):
-    """Zero-shot accuracy on drawings of several sizes: positions resized by the student, or repeated."""
+    """Zero-shot accuracy over the picture's size. Drawings grow along, or keep their size on a larger background."""
     patch, classes = clip.config.patch, recipes.clip.noun_classes(clip)
     sizes = [scale.image_size + patch * extra for extra in (0, 1, 2, 4)]
-    ways = {"resized (yours)": resize_positions, "random order": shuffled_positions}
-    curves: dict[str, dict[float, float]] = {way: {} for way in ways}
+    _, small, labels = recipes.clip.single_things(scale.image_size, count)
+    curves: dict[str, dict[float, float]] = {}
     for size in sizes:
-        _, pixels, labels = recipes.clip.single_things(size, count)
-        for way, resize in ways.items():
+        _, large, _ = recipes.clip.single_things(size, count)
+        ways = {
+            "larger drawing; positions resized (yours)": (resize_positions, large),
+            "larger drawing; positions in random places": (shuffled_positions, large),
+            "same drawing, upper left": (resize_positions, on_canvas(small, size, 0)),
+            "same drawing, in the middle": (
+                resize_positions,
+                on_canvas(small, size, (size - scale.image_size) // 2),
+            ),
+        }
+        for way, (resize, pixels) in ways.items():
             model = with_resolution(clip, size, resize)
             found = evaluation.zero_shot(model.encode_image(pixels), classes)
-            curves[way][size] = evaluation.accuracy(found, labels)
+            curves.setdefault(way, {})[size] = evaluation.accuracy(found, labels)
     return plots.curves(curves, "pixels of a side", "share of right nouns", 1 / len(classes))
+
+
+def on_canvas(pixels: Tensor, size: int, margin: int) -> Tensor:
+    """Pictures (N, 3, S, S) on squares of `size` pixels, `margin` from the left and from above; edges are repeated."""
+    after = size - pixels.shape[-1] - margin
+    return torch.nn.functional.pad(pixels, (margin, after, margin, after), mode="replicate")
 
 
 def shuffled_positions(positions: Tensor, grid: int) -> Tensor:
@@ -125,16 +141,7 @@ def regions_figure(split: Callable, side: int, step: int):
             if region.photo != name:
                 continue
             train, test = split(region.box, side, step)
-            outline(panel, *region.box, color="white", linewidth=2.2)
-            outline(panel, *region.box, color="black", linewidth=0.8)
-            for corners, colour, mark in ((train, COLOURS[0], "o"), (test, COLOURS[1], "^")):
-                centres = corners + side // 2
-                panel.scatter(
-                    centres[:, 0], centres[:, 1], s=14, c=colour, marker=mark, edgecolors="white",
-                    linewidths=0.4,
-                )  # fmt: skip
-            box = {"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.85}
-            panel.text(region.box[0] + 3, region.box[1] + 5, label, fontsize=9, va="top", bbox=box)
+            draw_region(panel, label, region.box, {"o": train + side // 2, "^": test + side // 2})
             counts.append(f"{label}: {len(train)} and {len(test)}")
         panel.set_title(name, fontsize=10)
     return describe(
@@ -144,28 +151,73 @@ def regions_figure(split: Callable, side: int, step: int):
     )
 
 
-def losses(histories: Mapping[str, Sequence[float]], parts: int = 16):
-    """Training losses of several runs, as means of equal parts of the steps."""
+def draw_region(panel, label: str, box: Sequence[int], centres: Mapping[str, Tensor]) -> None:
+    """A box with its name, and centres of crops (n, 2) by mark: "o" for training, "^" for testing."""
+    outline(panel, *box, color="white", linewidth=2.2)
+    outline(panel, *box, color="black", linewidth=0.8)
+    for mark, places in centres.items():
+        panel.scatter(
+            *places.T, s=14, c=COLOURS["o^".index(mark)], marker=mark, edgecolors="white",
+            linewidths=0.4,
+        )  # fmt: skip
+    paper = {"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.85}
+    panel.text(box[0] + 3, box[1] + 5, label, fontsize=9, va="top", bbox=paper)
+
+
+@course_style()
+def two_flags(split: Callable, side: int, step: int):
+    """Flag and woman in the photograph of the training, and in the portrait, whose crops are all for testing."""
+    drawn, axes = figure(8, 5, 1, 2)
+    known = (REGIONS["flag"], REGIONS["woman"])
+    for panel, regions in zip(axes, (known, training.PORTRAIT)):
+        hide_axes(panel)
+        panel.imshow(np.asarray(photo(regions[0].photo)))
+        for label, region in zip(("flag", "woman"), regions):
+            first, second = (part + side // 2 for part in split(region.box, side, step))
+            new = region.photo == "portrait"
+            marks = {"^": torch.cat([first, second])} if new else {"o": first, "^": second}
+            draw_region(panel, label, region.box, marks)
+        panel.set_title(regions[0].photo, fontsize=10)
+    return describe(
+        drawn,
+        "Left: the astronaut's photograph. The flag's upper half, with stars, has circles (training); "
+        "its lower half, with stripes, has triangles (testing). Right: the portrait, another woman "
+        "before another flag, of which the box holds stars and stripes; all marks are triangles.",
+    )
+
+
+def losses(histories: Mapping[str, Sequence[float]], floor: float, parts: int = 16):
+    """Training losses of several runs, as means of equal parts of the steps, and the lowest that is possible."""
     curves = {}
     for name, values in histories.items():
         chunks = np.array_split(np.asarray(values), min(parts, len(values)))
         ends = np.cumsum([len(chunk) for chunk in chunks])
         curves[name] = {int(end): float(chunk.mean()) for end, chunk in zip(ends, chunks)}
-    return plots.curves(curves, "training step", "CLIP's loss (nats)")
+    lines = {"lowest possible loss": floor}
+    return plots.curves(curves, "training step", "CLIP's loss (nats)", lines=lines)
 
 
 def accuracies(found: Mapping[str, Mapping[str, float]]):
-    """Bars: way -> {photographs, drawings}."""
-    return plots.bars(found, "share right", sideways=True, highest=1, form=".2f")
+    """Bars: way -> {training crops, test crops, drawings}, and guessing."""
+    groups = dict(found) | {"guessing": guessing("training crops", "test crops", "drawings")}
+    return plots.bars(groups, "share right", sideways=True, highest=1, form=".3f")
+
+
+def guessing(*measures: str) -> dict[str, float]:
+    """The share that is right by guessing."""
+    drawings = 1 / len(world.known_nouns())
+    return {what: drawings if what == "drawings" else 1 / len(REGIONS) for what in measures}
 
 
 def mixture(curve: Mapping[float, tuple[float, float]]):
     """Photographs and drawings over alpha."""
-    names = ("photographs (16 captions)", "drawings (zero-shot nouns)")
+    names = ("test crops (16 captions)", "drawings (zero-shot nouns)")
+    guesses = guessing("test crops", "drawings")
+    lines = {f"guessing, {what}": share for what, share in guesses.items()}
     series = {
         name: {alpha: pair[at] for alpha, pair in curve.items()} for at, name in enumerate(names)
     }
-    return plots.curves(series, "alpha (0: shipped, 1: fine-tuned)", "share right")
+    return plots.curves(series, "alpha (0: shipped, 1: fine-tuned)", "share right", lines=lines)
 
 
 @torch.no_grad()
@@ -186,64 +238,26 @@ def retrieved(model: CLIP, task: training.Task, names: Sequence[str], k: int = 5
 def region_bars(scores: Mapping[str, Tensor], chance: float):
     """Share of right crops of each region, for several systems."""
     groups = {
-        name: {system: values[number].item() for system, values in scores.items()}
-        for number, name in enumerate(REGIONS)
+        f"{name} ({region.photo})": {
+            system: values[number].item() for system, values in scores.items()
+        }
+        for number, (name, region) in enumerate(REGIONS.items())
     }
-    return plots.bars(groups, "share of right test crops", chance, sideways=True, form=".2f")
+    drawn = plots.bars(groups, "share of right test crops", chance, sideways=True, form=".2f")
+    for number in drawn.axes[0].texts:  # the dashed line passes below the numbers
+        number.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.8})
+    return drawn
 
 
-def study_bars():
-    """The ways to fine-tune over seeds: photographs and drawings."""
-    measures = ("photographs", "drawings")
-    groups = {way: {what: study.values(way, 1.0, what) for what in measures} for way in study.WAYS}
+def study_bars(colour: float):
+    """The ways to fine-tune over seeds: test crops and drawings. colour: the mean colours' share of right test crops."""
+    first = next(iter(study.WAYS))
+    runs = {"shipped, not trained": (first, 0.0)} | {way: (way, 1.0) for way in study.WAYS}
+    groups = {
+        name: {what: study.values(*run, what) for what in MEASURES} for name, run in runs.items()
+    }
+    groups |= {"mean colour, no model": {"test crops": colour}, "guessing": guessing(*MEASURES)}
     return plots.bars(groups, "share right", sideways=True, highest=1, form=".2f")
-
-
-def claims_table() -> str:
-    """Claims of papers on fine-tuning beside our seeds, with the verdict by the course's rule."""
-    alike, slow = "all layers alike", "slower below"
-
-    def one(way: str, alpha: float, what: str):
-        return study.values(way, alpha, what)
-
-    claims = (
-        (
-            "Adapting CLIP to one data set raises its accuracy there (CLIP, Sec. 3.3: +9.2 points on ImageNet)",
-            "photographs: fine-tuned; shipped",
-            one(alike, 1.0, "photographs"),
-            one(alike, 0.0, "photographs"),
-        ),
-        (
-            "... and lowers it elsewhere (CLIP, Sec. 3.3: slightly, on average over other data sets)",
-            "drawings: shipped; fine-tuned",
-            one(alike, 0.0, "drawings"),
-            one(alike, 1.0, "drawings"),
-        ),
-        (
-            "The mean of both models keeps more of what was there before (WiSE-FT, Fig. 1)",
-            "drawings: alpha 0.5; alpha 1",
-            one(alike, 0.5, "drawings"),
-            one(alike, 1.0, "drawings"),
-        ),
-        (
-            "... without losing accuracy on the new data (WiSE-FT, Fig. 1: it even gains)",
-            "photographs: alpha 0.5; alpha 1",
-            one(alike, 0.5, "photographs"),
-            one(alike, 1.0, "photographs"),
-        ),
-        (
-            "Our own question: do slower lower layers keep more than equal rates?",
-            "drawings: slower below; all alike",
-            one(slow, 1.0, "drawings"),
-            one(alike, 1.0, "drawings"),
-        ),
-    )
-    rows = ["| claim | ours, mean ± sd | seeds | verdict |", "|---|---|---|---|"]
-    for claim, what, first, second in claims:
-        found = verdict(first.values, second.values)
-        numbers = "; ".join(f"{side.mean:.2f} ± {side.std:.2f}" for side in (first, second))
-        rows.append(f"| {claim} | {what}: {numbers} | {len(first.values)} | **{found}** |")
-    return "\n".join(rows)
 
 
 def memory():

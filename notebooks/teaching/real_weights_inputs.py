@@ -88,6 +88,28 @@ def padded(picture: Image.Image, size: int) -> Image.Image:
     return square
 
 
+def turned_sizes(picture: Image.Image, size: int) -> Image.Image:
+    """Width and height are exchanged when the picture is resized."""
+    width, height = picture.size
+    short = min(width, height)
+    picture = picture.resize((size * height // short, size * width // short), BICUBIC)
+    return cropped_first(picture, size)
+
+
+def turned_corner(picture: Image.Image, size: int) -> Image.Image:
+    """Left and top are exchanged when the square is cut."""
+    width, height = picture.size
+    short = min(width, height)
+    picture = picture.resize((size * width // short, size * height // short), BICUBIC)
+    left, top = (picture.size[1] - size) // 2, (picture.size[0] - size) // 2
+    return picture.crop((left, top, left + size, top + size))
+
+
+def largest_square(picture: Image.Image, size: int) -> Image.Image:
+    """The largest square from the middle, then resized."""
+    return squashed(cropped_first(picture, min(picture.size)), size)
+
+
 def cropped_first(picture: Image.Image, size: int) -> Image.Image:
     """A square of `size` from the middle of the large picture."""
     left, top = (picture.size[0] - size) // 2, (picture.size[1] - size) // 2
@@ -125,6 +147,16 @@ PICTURE_MISTAKES = {
         prepared, fit=padded
     ),
     "the square is cut from the large picture: resize first.": partial(prepared, fit=cropped_first),
+    "the largest square is cut, then resized: cut after resizing, not before.": partial(
+        prepared, fit=largest_square
+    ),
+    "width and height are exchanged in `resize`: picture.size is (width, height).": partial(
+        prepared, fit=turned_sizes
+    ),
+    "left and top are exchanged in `crop`.": partial(prepared, fit=turned_corner),
+    "rows and columns are exchanged: the array is (height, width, 3), the result (3, height, width).": (
+        lambda *args: prepared(*args).transpose(1, 2).contiguous()
+    ),
     "the square is the upper or left end; wanted is the middle.": partial(
         prepared, fit=partial(fitted, crop="first")
     ),

@@ -83,12 +83,12 @@ def differences(found: dict[str, dict[str, float]]):
     """Bars of MEASURES."""
     return plots.bars(
         {id: {name: values[name] for name in MEASURES} for id, values in found.items()},
-        "largest difference of unit vectors",
-        form=".3f",
+        "largest difference of a coordinate",
     )
 
 
 def accuracies(found: dict[str, dict[str, float]]):
     """Bars of zero-shot accuracy."""
-    groups = {id: {"zero-shot": values["zero-shot"]} for id, values in found.items()}
-    return plots.bars(groups, "share of right nouns", 1 / len(world.known_nouns()), form=".3f")
+    groups = {id: {"": values["zero-shot"]} for id, values in found.items()}
+    groups["guessing"] = {"": 1 / len(world.known_nouns())}
+    return plots.bars(groups, "share of right nouns", form=".3f")

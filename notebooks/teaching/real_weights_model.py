@@ -151,10 +151,16 @@ def train_way(
     decay: float = 1.0,
     frozen: int = 0,
     seed: int = 0,
+    image_shares: Sequence[float] | None = None,
 ) -> tuple[CLIP, list[float]]:
-    """Grows a CLIP, groups its parameters and fine-tunes it: the model and its losses."""
+    """Grows a CLIP, groups its parameters and fine-tunes it: the model and its losses.
+
+    image_shares  rate of each layer of the image encoder as a share of RATE, in place of those by `decay`
+    """
     model = with_new_words(clip, task, parts["grow_embedding"])
     groups = parts["parameter_groups"](layers_of(model), RATE, decay, frozen)
+    for group, share in zip(groups, image_shares or ()):
+        group["lr"] = RATE * share
     return model, fine_tune(model, groups, task, steps, seed)
 
 
@@ -179,13 +185,45 @@ def by_region(right: Tensor, labels: Tensor) -> Tensor:
     return torch.stack([right[labels == label].float().mean() for label in labels.unique()])
 
 
-def photo_accuracy(model: CLIP, task: Task) -> float:
-    """Mean over regions of the share of test crops whose nearest caption is their own."""
-    return (
-        by_region(predicted(model, task, task.test) == task.test.labels, task.test.labels)
-        .mean()
-        .item()
-    )
+def sums_by_photograph(values: Tensor) -> Tensor:
+    """Values of the regions (C,) -> their sum in each photograph, (6,)."""
+    names = [region.photo for region in REGIONS.values()]
+    rows = torch.tensor([names.index(name) for name in names])
+    return torch.stack([values[rows == row].sum() for row in rows.unique()])
+
+
+def interval_over_photographs(shares: Tensor, samples: int = 10_000) -> tuple[float, float]:
+    """Bootstrap limits (95 %) of the mean over regions, shares (C,), when whole photographs are drawn."""
+    sums, counts = sums_by_photograph(shares), sums_by_photograph(torch.ones_like(shares))
+    generator = torch.Generator().manual_seed(0)
+    draws = torch.randint(len(sums), (samples, len(sums)), generator=generator)
+    results = sums[draws].sum(1) / counts[draws].sum(1)
+    low, high = torch.quantile(results, torch.tensor([0.025, 0.975]))
+    return low.item(), high.item()
+
+
+def loss_floor(task: Task, steps: int, seed: int = 0) -> float:
+    """The lowest mean loss on fine_tune's batches: a target is shared by all rows with one caption."""
+    generator, logs = torch.Generator().manual_seed(seed), []
+    for _ in range(steps):
+        _, labels = task.train.batch(BATCH, generator)
+        logs.append((labels[:, None] == labels).sum(1).float().log())
+    return torch.cat(logs).mean().item()
+
+
+def photo_accuracy(model: CLIP, task: Task, crops: CropSet | None = None) -> float:
+    """Mean over regions of the share of crops (default: the test crops) whose nearest caption is their own."""
+    crops = crops or task.test
+    return by_region(predicted(model, task, crops) == crops.labels, crops.labels).mean().item()
+
+
+def accuracies(model: CLIP, task: Task, scale: Scale, count: int = 256) -> dict[str, float]:
+    """Shares of right training crops, test crops and drawings."""
+    return {
+        "training crops": photo_accuracy(model, task, task.train),
+        "test crops": photo_accuracy(model, task),
+        "drawings": drawing_accuracy(model, scale, count),
+    }
 
 
 @torch.no_grad()

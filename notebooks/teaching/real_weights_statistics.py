@@ -90,11 +90,10 @@ INTERVAL_MISTAKES = {
 }
 
 
-def difference_inputs(generator: torch.Generator) -> tuple[list, dict]:
-    """Differences of eight to ten pairs, of which most have one sign."""
-    values = torch.randn(number(generator, 8, 10), generator=generator)
-    sign = 2 * number(generator, 0, 1) - 1
-    return [sign * (0.5 + 0.8 * values)], {}
+def difference_inputs(generator: torch.Generator, sign: int = 1) -> tuple[list, dict]:
+    """Differences of eight to ten pairs, of which most have this sign, as their mean has."""
+    values = 0.5 + 0.8 * torch.randn(number(generator, 8, 10), generator=generator)
+    return [sign * values * values.mean().sign()], {}
 
 
 def patterns(differences: Tensor) -> Tensor:
@@ -133,6 +132,12 @@ TEST_MISTAKES = {
     "the pattern of the data itself is missing: at least as far, so `>=`.": partial(
         flipped, far=lambda means, mean: means.abs() > mean.abs() + 1e-6
     ),
+    "the threshold is the mean of absolute differences; wanted is the absolute value of their mean.": (
+        lambda differences: (
+            (patterns(differences).abs() >= differences.abs().mean() - 1e-6).float().mean().item()
+        )
+    ),
+    "every pattern counts: take absolute values after the mean, not before.": lambda _: 1.0,
     "that is 1 - p: count the patterns that are as far or farther, not the nearer ones.": (
         partial(flipped, far=lambda means, mean: means.abs() < mean.abs() - 1e-6)
     ),
@@ -167,6 +172,8 @@ EXERCISES = {
     "sign_flip_test": Exercise(
         "Exact, for any distribution: no normal curve is assumed.",
         (
+            rule("sign_flip_test", partial(difference_inputs, sign=-1),
+                 partial(flipped, far=two_sided), TEST_MISTAKES),
             rule("sign_flip_test", difference_inputs, partial(flipped, far=two_sided),
                  {message: mistake for message, mistake in TEST_MISTAKES.items()
                   if "only means above" not in message}),

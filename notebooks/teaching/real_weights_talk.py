@@ -80,19 +80,25 @@ def conversation_table(talker: Talker, chat_prompt: Callable, questions: Sequenc
 
 
 def bridge_table(talker: Talker, scale: Scale, count: int = 4) -> str:
-    """Captions that SmolLM2 writes of held-out drawings through Frozen's encoder (lesson 07): a Markdown table."""
+    """What SmolLM2 writes of held-out drawings, and of grey, through Frozen's encoder (lesson 07): a Markdown table."""
     if talker.lm is None:
         return "*Without SmolLM2 there is no bridge to show here.*"
     read = tokenizer.add_image_token(talker.tokens)
     model = smollm2_bridge.trained(talker.lm, read, scale)
     scenes = [world.sample("test", index, 0, (1, 1)) for index in range(count)]
     written = smollm2_bridge.generate_captions(model, read, scenes)
-    rows = ["| drawing shows | SmolLM2 goes on: it is a drawing of ... |", "|---|---|"]
+    rows = [
+        "| drawing shows | SmolLM2 goes on: it is a drawing of ... | names the thing? |",
+        "|---|---|---|",
+    ]
     for scene, text in zip(scenes, written):
-        rows.append(
-            f"| {world.article(scene.words[0])} on {scene.background} | {' '.join(text.split())} |"
-        )
-    return "\n".join(rows)
+        shown, named = world.article(scene.words[0]), scene.words[0] in text.split()
+        text, right = " ".join(text.split()), "yes" if named else "**no**"
+        rows.append(f"| {shown} on {scene.background} | {text} | {right} |")
+    (text,) = smollm2_bridge.generate_captions(
+        model, read, scenes[:1], lambda images: 0 * world.to_pixels(images)
+    )
+    return "\n".join([*rows, f"| nothing (a grey picture) | {' '.join(text.split())} | |"])
 
 
 def train_merges(count: int = 600) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Lesson 15: the checks of the exercises on texts: pieces of words, rows for new words, a conversation."""
+"""Lesson 15: the checks of the exercises on texts: pieces of words, a conversation."""
 
 from __future__ import annotations
 
@@ -6,10 +6,15 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from torch import Tensor
 
 from teaching import real_weights_reference as reference
-from teaching.exercises import Exercise, normal, number, rule, rule_on
+from teaching.exercises import (
+    Exercise,
+    number,
+    rule,
+    rule_on,
+    run_and_watch_inputs,
+)
 from teaching.real_weights_reference import SYSTEM
 from vlmgrader.checks import driver_source
 
@@ -31,6 +36,25 @@ def bpe_inputs(generator: torch.Generator) -> tuple[list, dict]:
             pieces.append("".join(pair))
     word = "".join(letters[number(generator, 0, len(letters) - 1)] for _ in range(24))
     return [word, merges], {}
+
+
+def disordered_inputs(generator: torch.Generator) -> tuple[list, dict]:
+    """The same, but a merge may stand before those that make its pieces."""
+    (word, merges), _ = bpe_inputs(generator)
+    order = torch.randperm(len(merges), generator=generator).tolist()
+    return [word, [merges[place] for place in order]], {}
+
+
+def one_pass(word: str, merges: list) -> list[str]:
+    """Each merge once, in order of rank, wherever its pair stands."""
+    pieces = list(word)
+    for one, other in merges:
+        at = 0
+        while at < len(pieces) - 1:
+            if pieces[at : at + 2] == [one, other]:
+                pieces[at : at + 2] = [one + other]
+            at += 1
+    return pieces
 
 
 def cut(
@@ -85,6 +109,16 @@ BPE_MISTAKES = {
     "nothing was merged: these are the characters.": lambda word, merges: list(word),
     "that is the whole word: only pairs in the list are merged.": lambda word, merges: [word],
 }
+ORDER_MISTAKES = {
+    "that is one pass over the merges: after each merge begin again from the lowest rank.": one_pass
+}
+
+
+def explain_pieces(got: object, wanted: list, word: str, merges: list) -> str | None:
+    if not isinstance(got, list):
+        return None
+    names = ", ".join("+".join(pair) for pair in merges)
+    return f"{word!r} became {got}; expected {wanted} with merges {names}."
 
 
 CHATS = (
@@ -163,80 +197,6 @@ def explain_chat(got: object, wanted: str, *_) -> str | None:
     return f"after {wanted[max(0, at - 25) : at]!r} comes {got[at : at + 12]!r}; expected {wanted[at : at + 12]!r}."
 
 
-def run_grow(target, table, related):
-    """Driver: [weights, does it learn, is it a module, is the old table as it was?]"""
-    import torch
-
-    old = torch.nn.Embedding.from_pretrained(table.clone(), freeze=False)
-    found = target(old, related)
-    kept = torch.equal(old.weight.detach(), table)
-    if not isinstance(found, torch.nn.Embedding):
-        return [found.detach() if isinstance(found, torch.Tensor) else found, False, False, kept]
-    return [found.weight.detach(), found.weight.requires_grad, True, kept]
-
-
-def grow_inputs(generator: torch.Generator) -> tuple[list, dict]:
-    """A table, and for each of four new words the rows of related ones, once none."""
-    rows, width = number(generator, 6, 9), number(generator, 3, 5)
-    chosen = torch.randperm(rows, generator=generator).tolist()
-    return [normal(generator, rows, width), [chosen[:2], [], chosen[2:3], chosen[1:4]]], {}
-
-
-def grown(table: Tensor, related: list, row: Callable, arrange=lambda old, new: [old, new]) -> list:
-    """What run_grow gives for another rule for new rows: row(table, ids)."""
-    new = torch.stack([row(table, ids) for ids in related])
-    return [torch.cat(arrange(table, new)), True, True, True]
-
-
-def mean_of(table: Tensor, ids: list) -> Tensor:
-    return table[ids].mean(0) if ids else table.mean(0)
-
-
-GROW_MISTAKES = {
-    "a word without related ones starts at zero; wanted is the mean of all rows.": partial(
-        grown, row=lambda table, ids: table[ids].mean(0) if ids else torch.zeros_like(table[0])
-    ),
-    "rows of related words are added; take their mean.": partial(
-        grown, row=lambda table, ids: table[ids].sum(0) if ids else table.mean(0)
-    ),
-    "only the first related word counts.": partial(
-        grown, row=lambda table, ids: table[ids[0]] if ids else table.mean(0)
-    ),
-    "every new row is the mean of all rows.": partial(grown, row=lambda table, _: table.mean(0)),
-    "the new rows stand before the old ones, so every known word changes its number.": partial(
-        grown, row=mean_of, arrange=lambda old, new: [new, old]
-    ),
-    "the new rows alone are returned; the old ones come first.": partial(
-        grown, row=mean_of, arrange=lambda old, new: [new]
-    ),
-    "new rows are zero: read `related`.": partial(
-        grown, row=lambda table, _: torch.zeros_like(table[0])
-    ),
-    "the values are right, but the new table doesn't learn: it is frozen.": (
-        lambda *args: [grown(*args, row=mean_of)[0], False, True, True]
-    ),
-    "the values are right, but that is a tensor; wanted is an nn.Embedding.": (
-        lambda *args: [grown(*args, row=mean_of)[0], False, False, True]
-    ),
-    "the old table was changed; leave it as it is.": (
-        lambda *args: [*grown(*args, row=mean_of)[:3], False]
-    ),
-}
-
-
-def explain_grow(got: object, wanted: list, table: Tensor, related: list) -> str | None:
-    """Old rows that changed, and random new ones."""
-    if not isinstance(got, list) or len(got) != 4 or not isinstance(got[0], Tensor):
-        return None
-    if got[0].shape != wanted[0].shape:
-        return f"found {tuple(got[0].shape)}; expected {tuple(wanted[0].shape)}: one row per entry."
-    if not torch.equal(got[0][: len(table)], table):
-        return "the rows of known words changed; copy them."
-    return (
-        "the known words' rows are right, the new ones are not: the mean of the rows in each entry."
-    )
-
-
 EXERCISES = {
     "bpe": Exercise(
         "Merges by rank, until none is left: this is how CLIP's, OPT's and SmolLM2's tokenizers cut words.",
@@ -247,14 +207,10 @@ EXERCISES = {
                 partial(cut, choose=best_first),
                 BPE_MISTAKES,
                 driver=driver_source(run_bpe),
-                explain=lambda got, wanted, word, merges: (
-                    f"{word!r} became {got}; expected {wanted} with merges "
-                    + ", ".join("+".join(pair) for pair in merges)
-                    + "."
-                    if isinstance(got, list)
-                    else None
-                ),
+                explain=explain_pieces,
             ),
+            rule("bpe", disordered_inputs, partial(cut, choose=best_first), ORDER_MISTAKES,
+                 driver=driver_source(run_bpe), explain=explain_pieces),
             rule_on("bpe", lambda _: (["a", [["a", "b"]]], {}), lambda *_: ["a"],
                     driver=driver_source(run_bpe), rounds=1),
         ),
@@ -279,21 +235,19 @@ EXERCISES = {
                 explain=explain_chat,
                 rounds=4,
             ),
-        ),
-        reference=reference.chat_prompt,
-    ),
-    "grow_embedding": Exercise(
-        "Known words keep their rows, and new ones begin near words of their kind.",
-        (
-            rule(
-                "grow_embedding",
-                grow_inputs,
-                partial(grown, row=mean_of),
-                GROW_MISTAKES,
-                driver=driver_source(run_grow),
-                explain=explain_grow,
+            rule_on(
+                "chat_prompt",
+                chat_inputs,
+                lambda messages: [chat(messages), True],
+                {
+                    "the prompt is right, but the caller's messages were changed: make a new list.": (
+                        lambda messages: [chat(messages), False]
+                    )
+                },
+                driver=driver_source(run_and_watch_inputs),
+                rounds=6,
             ),
         ),
-        reference=reference.grow_embedding,
+        reference=reference.chat_prompt,
     ),
 }  # fmt: skip

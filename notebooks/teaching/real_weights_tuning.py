@@ -18,7 +18,7 @@ def run_groups(target, layers, rate, decay, frozen):
     import torch
 
     parameters = [[torch.nn.Parameter(value) for value in layer] for layer in layers]
-    for layer in parameters[:1]:
+    for layer in (parameters[0], parameters[-1]):
         layer[0].requires_grad_(False)  # as a model is that somebody has frozen before
     found = target(parameters, rate, decay, frozen)
     rates = {}
@@ -66,6 +66,15 @@ def groups(
     return [rates, trained]
 
 
+def untouched(layers: list, *rest, frozen_at_least: bool) -> list:
+    """As the driver's model was: the first tensors of the first and of the last layer don't learn."""
+    rates, trained = groups(layers, *rest)
+    if not frozen_at_least:
+        trained = [index > 0 for index in range(len(trained))]
+    trained[-len(layers[-1])] = False
+    return [rates, trained]
+
+
 def group_mistake(**choices) -> tuple[Callable, ...]:
     return (partial(groups, **choices),)
 
@@ -89,6 +98,12 @@ GROUP_MISTAKES = {
         learns=lambda *_: True
     ),
     "the groups are right, but no layer requires gradients.": group_mistake(learns=lambda *_: False),
+    "a layer that should learn had been frozen before, and it still is: set `requires_grad` to True.": partial(
+        untouched, frozen_at_least=True
+    ),
+    "the groups are right, but `requires_grad` is as it was before: set it for every parameter.": partial(
+        untouched, frozen_at_least=False
+    ),
     "one layer too many is frozen.": group_mistake(
         grouped=lambda number, frozen: number > frozen,
         learns=lambda number, frozen: number > frozen,
