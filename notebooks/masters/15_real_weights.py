@@ -318,8 +318,8 @@ count = 64 if smoke else 256
 plots.show(
     figures.pixel_ways(clip, scale, count),
     f"Figure 5. Zero-shot accuracy of the shipped CLIP on {count} held-out drawings whose pixels "
-    "were normalised in four ways. What to see: which mistakes cost much, and "
-    "which would pass unnoticed.",
+    "were normalised in four ways. What to see: which mistakes cost much, and which would pass "
+    "unnoticed.",
 )
 
 # %% [markdown]
@@ -373,16 +373,17 @@ print("image vectors at 48 pixels are those of transformers:", gap < parity.SAME
 
 # %%
 plots.show(
-    figures.resolutions(clip, scale, resize_positions, count),
-    f"Figure 6. The shipped CLIP on {count} drawings in pictures larger than those of its training "
-    "(the leftmost size). Either the drawing grows with the picture, or it keeps its size. Dashed: "
+    figures.resolutions(clip, scale, resize_positions, count // 2),
+    f"Figure 6. The shipped CLIP on {count // 2} drawings in pictures larger than those of its "
+    "training (the leftmost size). Either the drawing grows with the picture, or it stays small on "
+    "a larger background. Positions are resized by your function, except in the second curve. Dashed: "
     "guessing. What to see: the first two curves hardly differ; where the last one falls.",
 )
 
 # %% [markdown]
 # Positions in random places do as well as resized ones: to name a single thing, this CLIP hardly needs to know where it is. So these curves could not have shown a mistake in your function; the comparison with the reference did. **Ask of each test whether it could fail.**
 #
-# Why does accuracy fall? The last two curves are controls. At the upper left, the same drawing on a larger background stays mostly right. In the middle it fails at 80 pixels, where it is shifted by 8 pixels: half a patch. So this CLIP depends on where the drawing lies on the grid of 16 x 16 patches. Larger things are the other reason: at 96 and 128 pixels the shift in the middle is whole patches, and only the drawings that grew are mostly wrong. Those that grew to 80 pixels may suffer from both.
+# Why does accuracy fall? The last two curves are controls. At the upper left, the small drawing on a larger background stays mostly right. In the middle it fails at 80 pixels, where it is shifted by 8 pixels: half a patch. So this CLIP depends on where the drawing lies on the grid of 16 x 16 patches. Larger things are the other reason: at 96 and 128 pixels the shift in the middle is whole patches, and only the drawings that grew are mostly wrong. Those that grew to 80 pixels may suffer from both.
 
 # %% [markdown]
 # ### Words
@@ -676,7 +677,7 @@ labels, regions = task.test.labels, len(task.captions)
 colour = training.nearest_colour(task, task.test) == labels
 before = training.with_new_words(clip, task, grow_embedding)
 scores = {
-    "mean colour, no model": {"test crops": training.by_region(colour, labels).mean().item()},
+    "mean colour, no model": training.colour_accuracies(task),
     "shipped CLIP, zero-shot": training.accuracies(before, task, scale, count),
 }
 print(f"{len(task.train.labels)} training crops, {len(labels)} test crops, {regions} regions")
@@ -841,9 +842,9 @@ plots.show(
 portrait = training.other_photograph(scale, {"preprocess": preprocess})
 plots.show(
     figures.two_flags(split_tiles, training.SIDE, training.STEP),
-    "Figure 13. Flag and woman in the photograph of the training (left) and in the portrait. Circles: "
-    "centres of training crops; triangles: of test crops. What to see: which half of the left flag "
-    "the portrait's flag resembles.",
+    "Figure 13. Flag and woman in the photograph of the training (left) and in the portrait. "
+    "Circles: centres of training crops; triangles: of test crops. What to see: which half of the "
+    "left flag the portrait's flag resembles.",
     credit=f"{real_photos.CREDIT} Portrait: US Navy, public domain.",
 )
 guesses = training.predicted(tuned, task, task.test)
@@ -855,7 +856,7 @@ for name, number in zip(("flag", "woman"), portrait.labels.unique().tolist()):
     print(f" (most named {most}), {(new == number).float().mean():.2f} of the portrait's")
 
 # %% [markdown]
-# The flag's training half holds mostly stars, its test half stripes. The portrait's box holds stars, too, so its crops resemble the training half more than the flag's own test half does. With the woman it is the other way round. So accuracy on other crops of *known* photographs can be lower or higher than on *new* photographs, and says little about them. And two regions of one portrait say little about photographs in general.
+# The flag's training half holds mostly stars, its test half stripes. The portrait's box holds stars, too, so its crops resemble the training half more than the flag's own test half does. The woman's training half holds mostly hair, and the portrait's woman wears a cap. So accuracy on other crops of *known* photographs can be lower or higher than on *new* photographs, and says little about them. And two regions of one portrait say little about photographs in general.
 #
 # ### An interval
 #
@@ -919,8 +920,9 @@ for system, right in rights.items():
 # %%
 plots.show(
     figures.region_bars(shares, 1 / regions),
-    "Figure 14. Share of right test crops of each region (its photograph in brackets). Dashed: guessing. What to see: regions "
-    "differ much more than the two systems do on average, so sixteen regions give a wide interval.",
+    "Figure 14. Share of right test crops of each region (its photograph in brackets). Dashed: "
+    "guessing. What to see: regions differ much more than the two systems do on average, so "
+    "sixteen regions give a wide interval.",
 )
 
 # %% [markdown]

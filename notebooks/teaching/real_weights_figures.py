@@ -88,7 +88,7 @@ def pixel_ways(clip: CLIP, scale: Scale, count: int):
         for way, each in ways.items()
     }
     scores["guessing"] = {"": 1 / len(classes)}
-    return plots.bars(scores, "share of right nouns", sideways=True)
+    return plots.bars(scores, "share of right nouns", sideways=True, form=".3f")
 
 
 @torch.no_grad()
@@ -101,10 +101,10 @@ def resolutions(clip: CLIP, scale: Scale, resize_positions: Callable, count: int
     for size in sizes:
         _, large, _ = recipes.clip.single_things(size, count)
         ways = {
-            "larger drawing; positions resized (yours)": (resize_positions, large),
-            "larger drawing; positions in random places": (shuffled_positions, large),
-            "same drawing, upper left": (resize_positions, on_canvas(small, size, 0)),
-            "same drawing, in the middle": (
+            "larger drawing": (resize_positions, large),
+            "the same, positions shuffled": (shuffled_positions, large),
+            "small drawing, upper left": (resize_positions, on_canvas(small, size, 0)),
+            "small drawing, middle": (
                 resize_positions,
                 on_canvas(small, size, (size - scale.image_size) // 2),
             ),
@@ -167,7 +167,7 @@ def draw_region(panel, label: str, box: Sequence[int], centres: Mapping[str, Ten
 @course_style()
 def two_flags(split: Callable, side: int, step: int):
     """Flag and woman in the photograph of the training, and in the portrait, whose crops are all for testing."""
-    drawn, axes = figure(8, 5, 1, 2)
+    drawn, axes = figure(5.6, 3.7, 1, 2)
     known = (REGIONS["flag"], REGIONS["woman"])
     for panel, regions in zip(axes, (known, training.PORTRAIT)):
         hide_axes(panel)

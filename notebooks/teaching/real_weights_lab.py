@@ -84,6 +84,7 @@ def differences(found: dict[str, dict[str, float]]):
     return plots.bars(
         {id: {name: values[name] for name in MEASURES} for id, values in found.items()},
         "largest difference of a coordinate",
+        form=".2g",
     )
 
 

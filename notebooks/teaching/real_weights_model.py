@@ -217,6 +217,15 @@ def photo_accuracy(model: CLIP, task: Task, crops: CropSet | None = None) -> flo
     return by_region(predicted(model, task, crops) == crops.labels, crops.labels).mean().item()
 
 
+def colour_accuracies(task: Task) -> dict[str, float]:
+    """Shares of right training and test crops by nearest_colour."""
+    parts = {"training crops": task.train, "test crops": task.test}
+    return {
+        name: by_region(nearest_colour(task, crops) == crops.labels, crops.labels).mean().item()
+        for name, crops in parts.items()
+    }
+
+
 def accuracies(model: CLIP, task: Task, scale: Scale, count: int = 256) -> dict[str, float]:
     """Shares of right training crops, test crops and drawings."""
     return {
