@@ -376,8 +376,8 @@ plots.show(
     figures.resolutions(clip, scale, resize_positions, count // 2),
     f"Figure 6. The shipped CLIP on {count // 2} drawings in pictures larger than those of its "
     "training (the leftmost size). Either the drawing grows with the picture, or it stays small on "
-    "a larger background. Positions are resized by your function, except in the second curve. Dashed: "
-    "guessing. What to see: the first two curves hardly differ; where the last one falls.",
+    "a larger background. Positions are resized by your function, except in the second curve. "
+    "Dashed: guessing. What to see: the first two curves hardly differ; where the last one falls.",
 )
 
 # %% [markdown]
