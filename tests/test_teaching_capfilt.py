@@ -223,7 +223,8 @@ LOOP = {
     "turned round": loop(masks=lambda w, s: (~w, ~s)),
     "web's captions are thrown out altogether": loop(masks=lambda w, s: (w & ~w, s)),
     "synthetic captions are thrown out altogether": loop(masks=lambda w, s: (w, s & ~s)),
-    "the new model: on other pairs": loop(masks=lambda w, s: (w & s, w & s)),
+    "both masks together": loop(masks=lambda w, s: (w & s, w & s)),
+    "the new model: on other pairs": loop(rest=lambda a: a[::-1]),
     "filter of model 1 judges: on other pairs": lambda w, a, *functions: looped(
         w, a, *functions[:4], lambda f, pairs: functions[4](f, pairs[::-1]).flip(0), functions[5]
     ),

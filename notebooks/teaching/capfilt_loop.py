@@ -220,6 +220,9 @@ LOOP_MISTAKES = {
     "the two masks are exchanged: each kind of caption has its own.": loop_mistake(
         masks=lambda web, synthetic: (synthetic, web)
     ),
+    "both kinds are selected by both masks together: each kind of caption has its own.": (
+        loop_mistake(masks=lambda web, synthetic: (web & synthetic,) * 2)
+    ),
     "the filter's decisions are turned round: what it rejects is kept.": loop_mistake(
         masks=lambda web, synthetic: (~web, ~synthetic)
     ),
