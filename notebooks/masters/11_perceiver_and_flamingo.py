@@ -64,7 +64,7 @@ plots.show(
     figures.at_work(flamingo, scenes[:3], size),
     "Figure 1. Three held-out pictures. Below each: a caption (✓: nothing false, ✗: wrong), and "
     "what is written when all gates are closed. What to see: without the new layers the same "
-    "language model writes as well, and knows nothing of the picture.",
+    "language model still writes English, but knows nothing of the picture.",
     credit=world.ATTRIBUTION,
 )
 
@@ -82,7 +82,7 @@ plots.show(
 # %%
 plots.show(
     diagrams.flamingo(flamingo, patches=17, tokens=32),
-    "Figure 2. Flamingo as in its Figure 3, with the shapes of our model for a page of two "
+    "Figure 2. Flamingo as in the paper's Figure 3, with the shapes of our model for a page of two "
     "pictures and 32 tokens. What to see: only the resampler, the gated blocks and two rows of "
     "embeddings (section 8) are trained; text goes through the frozen layers as before; each block "
     "reads the latents of the pictures.",
@@ -250,9 +250,9 @@ cross_attend = check("perceiver.cross_attend", cross_attend)
 classifier = perceiver_model.build(perceiver_model.CloudClassifier, PARTS)
 plots.show(
     diagrams.perceiver(classifier),
-    "Figure 5. The Perceiver as in its Figure 1, with the shapes of the small one that you will "
-    "train. What to see: the inputs are read three times; from the second time on all weights are "
-    "the same, as in a recurrent network.",
+    "Figure 5. The Perceiver as in its paper's Figure 1, with the shapes of the small one that you "
+    "will train. What to see: the inputs are read three times; from the second time on all weights "
+    "are the same, as in a recurrent network.",
 )
 
 # %% [markdown]
@@ -374,8 +374,8 @@ decode = check("perceiver.decode", decode)
 reader = perceiver_model.build(perceiver_model.PlaceReader, cloud_parts | {"decode": decode})
 plots.show(
     diagrams.perceiver_io(reader),
-    "Figure 7. Perceiver IO as in its Figure 2, with the shapes of the next training. What to see: "
-    "the inputs are read once; O is free; of the queries, each output depends on its own only.",
+    "Figure 7. Perceiver IO as in its paper's Figure 2, with the shapes of the next training. What "
+    "to see: the inputs are read once; O is free; each output depends on one query, its own.",
 )
 
 # %% [markdown]
@@ -855,7 +855,7 @@ print(flamingo_lab.about_speed(scale))
 Markdown(measures.about_gates(gates))
 
 # %% [markdown]
-# The shipped Flamingo has the same parts, and learnt longer from far more varied pages (lesson 12). Your functions can take its weights. The next cell puts them in, and compares the logits with the package's. In the package *hooks* (functions that torch calls before a layer) run the blocks, so any decoder of transformers can be used. And each token is computed with the latents of its own picture only.
+# The shipped Flamingo has the same parts, and learnt longer from far more varied pages (lesson 12). Your functions can take its weights. The next cell puts them in, and compares the logits with the package's. In the package *hooks* (functions that torch calls before a layer) run the blocks, so any decoder of the library transformers can be used. And each token is computed with the latents of its own picture only.
 
 # %% tags=["nbval-check-output"]
 whole = measures.with_weights_of(flamingo, parts)
@@ -887,10 +887,11 @@ plots.show(
     figures.closed_bars(closed, 1 / len(world.known_nouns())),
     f"Figure 19. The shipped Flamingo's captions of {count} held-out pictures: share with the "
     "right noun, with one gate closed at a time. Dashed: guessing among all nouns. What to see: "
-    "which gates naming depends on. Lesson 12 asks the same of learning new names. "
+    "which gates naming depends on, and whether they are the wide open ones. Lesson 12 "
+    "asks the same of learning new names. "
     f"{chance_of_sample.capitalize()}.",
 )
-Markdown(measures.about_closed(closed))
+Markdown(measures.about_closed(closed, opened_gates))
 
 # %%
 quiz("flamingo.plain_text")
@@ -921,7 +922,7 @@ plots.show(
 Markdown(tables.about_maps(scenes[:3], two_maps, size))
 
 # %% [markdown]
-# Where the two maps have their largest numbers in different squares, neither settles the question. Patches beside a thing may hold its name, since the encoder has mixed its patches in each layer; so attention there is no error. And a grey square makes a picture unlike any in training. It may lower the score even where it covers nothing of the thing: the table's last column says by how much it does here.
+# Where the two maps have their largest numbers in different squares, neither settles where the word's information comes from. Patches beside a thing may hold its name, since the encoder has mixed its patches in each layer; so attention there is no error. And a grey square makes a picture unlike any in training. It may lower the score even where it covers nothing of the thing: the table's last column says by how much it does here.
 #
 # ### Writing with a cache
 #
@@ -953,7 +954,8 @@ plots.show(
     flamingo_lab.show_scores(lab),
     f"Figure 22. The same runs on {count} new pages: share of right nouns after each picture. "
     "Dashed: guessing among the nouns that fit the article. What to see: no run is better than the "
-    f"healthy one; one is as good; one is far below guessing. One seed each; {chance_of_sample}.",
+    "healthy one; one is as good; one is near the guess after picture 1, and far below it after "
+    f"picture 2. One seed each; {chance_of_sample}.",
 )
 plots.show(
     flamingo_lab.show(
@@ -1057,28 +1059,28 @@ Markdown(tables.controls(found))
 # </details>
 #
 # <details><summary>Q: What would change if blocks stood after the layers?</summary>
-# The first layer would read no picture, and the head would read a block's output directly. One public re-implementation does this. For naming, the last position matters most; for what must be compared between tokens, a block must stand before a layer that compares.
+# The first layer would read no picture, and the head would read a block's output directly. One public re-implementation does this. In the table above a block before the last layer was better than one before the first; for what must be compared between tokens, a block must stand before a layer that compares.
 # </details>
 #
 # ## Limits
 #
-# Our language model has three layers, so there are three blocks, and no interval above three can be tried. Pictures have 4 x 4 patches, so maps are coarse. Clouds of points in the plane are far from ImageNet: they show that the mechanism works, not how well it scales. The training of section 9 has one seed, twelve things, and sentences of one form. Gates with ten times the learning rate and outputs of fitted size are ours; they speed training up.
+# Our language model has three layers, so there are three blocks, and no interval above three can be tried. Pictures have 4 x 4 patches, so maps are coarse. Clouds of points in the plane are far from ImageNet: they show that the mechanism works, not how well it scales. The training of section 9 has one seed, twelve things, and sentences of one form. Gates with ten times the learning rate and outputs of fitted size are ours. Both together shorten our training (section 9 prints by how much, of one seed).
 #
 # Three traps in public code. In one re-implementation the time embeddings belong to pictures, not to frames, so five pictures fail. In another, text before the first picture attended to all pictures evenly, by an additive mask. And where a text has more tags than pictures, the last rows of such a mask attend evenly to all pictures, too; our package raises an error.
 #
 # ## Reading
 #
 # - Jaegle et al. 2021, *Perceiver* ([2103.03206](https://arxiv.org/abs/2103.03206)): Sec. 3, Tables 1 and 2. *Perceiver IO* ([2107.14795](https://arxiv.org/abs/2107.14795)): Sec. 3, on output queries.
-# - Alayrac et al. 2022, *Flamingo* ([2204.14198](https://arxiv.org/abs/2204.14198)): Sec. 2; Appendix A.1 with pseudo-code and Figures 4 to 7; Tables 4, 5 and 10. Our code: `vlmcourse/papers/perceiver.py`, `vlmcourse/papers/flamingo.py`, `vlmcourse/parts/language.py`.
+# - Alayrac et al. 2022, *Flamingo* ([2204.14198](https://arxiv.org/abs/2204.14198)): Sec. 2; Appendix A.1 with pseudo-code and Figures 4 to 7; Table 3 with the ablations; Tables 4, 5 and 10. Our code: `vlmcourse/papers/perceiver.py`, `vlmcourse/papers/flamingo.py`, `vlmcourse/parts/language.py`.
 # - Awadalla et al. 2023, *OpenFlamingo* ([2308.01390](https://arxiv.org/abs/2308.01390)) and Laurençon et al. 2023, *OBELICS* with Idefics ([2306.16527](https://arxiv.org/abs/2306.16527)): two open re-implementations.
 # - Bachlechner et al. 2020, *ReZero is All You Need* ([2003.04887](https://arxiv.org/abs/2003.04887)): a learned number that starts at 0 before each residual.
 #
 # ## Key ideas
 #
-# > - R latents read M inputs: the cost grows with M times R, and depth costs nothing more for larger inputs.
-# > - Output queries say what is asked; of the queries, each output depends on its own only.
+# > - R latents read M inputs: the cost of each cross-attend grows with M times R. Self-attends of latents cost the same for any input.
+# > - Output queries say what is asked. Each output depends on one query, its own, and on none of the others.
 # > - A resampler makes pictures and videos of any size equal: R vectors.
-# > - A gate at 0 makes the new model the old one. At the first step only gates, and what no gate stands before, learn.
+# > - A gate at 0 makes the new model the old one. At the first step only the gates and the rows of the new words learn.
 # > - φ counts tags. A word attends to one picture, and reaches the others through the words between.
 # > - A frozen language model between trained blocks is not the language model any more.
 #

@@ -51,7 +51,7 @@ scenes = figures.scenes(scale, 8)
 plots.show(
     figures.at_work(model, scenes[:3]),
     "Figure 1. Three held-out pictures, and what LLaVA answers to two questions about each. The "
-    "first is 'what is on the picture ?' (✓ if it names every thing). The second stands before "
+    "first is 'what is on the picture ?' (✓ if it names every thing). The second is printed before "
     "its answer. What to see: it follows two different instructions about one picture. "
     "Descriptions of two things are mostly wrong: section 6 counts them.",
     credit=world.ATTRIBUTION,
@@ -73,7 +73,7 @@ plots.show(
 )
 
 # %% [markdown]
-# Let $L$ be the number of blocks of the image encoder. LLaVA takes the output of block $L - 1$, the one before the last, and leaves the class token out. A reason for block $L - 1$: CLIP's loss sees only the class token after block $L$. So CLIP's training never uses what block $L$ computes at the *patches*. The difference is small: 90.92 against 89.96 in the paper's Table 8 (section "The paper beside ours").
+# Let $L$ be the number of blocks of the image encoder. LLaVA takes the output of block $L - 1$, the one before the last, and leaves the class token out. A reason for block $L - 1$: CLIP's loss sees only the class token after block $L$. So CLIP's training never uses block $L$'s *output* at the patches. The difference is small: on ScienceQA, a test of school questions, 90.92 against 89.96 % right answers in the paper's Table 8 (section "The paper beside ours").
 
 # %% [markdown]
 # ### Exercise 1 · Select features
@@ -472,14 +472,14 @@ plots.show(
     figures.views_figure(views, chance),
     f"Figure 4. Your system on questions about {pictures} held-out pictures, one run. Exchanged: "
     "each question is asked about the next picture. Marks: always the most frequent answer of "
-    "the kind. What to see: the two bars of a kind differ, so the system uses its picture. What "
-    "the picture is worth is the distance from the upper bar to the mark.",
+    "the kind. What to see: the two bars of a kind differ, so the system uses its picture. For "
+    "these three kinds the distance from the upper bar to the mark is what the picture is worth.",
 )
 same = llava_model.same_number(own.size, pictures)
 Markdown(f"The next picture has the same number of things in **{same:.0%}** of the cases.")
 
 # %% [markdown]
-# This is a **shuffled control**: the questions stay, the pictures move on by one. An answer can still be right for three reasons: knowledge, a guess, or a next picture that happens to have the same answer. Compare the share above with the lower bar of *how many*. The lower bars may be shorter than the mark: a wrong picture misleads.
+# This is a **shuffled control**: the questions stay, the pictures move on by one. An answer can still be right for three reasons: knowledge, a guess, or a next picture that happens to have the same answer. Compare the share above with the lower bar of *how many*: they should be alike if the model counts the wrong picture rightly, and is right when the numbers agree. The lower bars may be shorter than the mark: a wrong picture misleads.
 #
 # ## 6. Does the shipped model use its pictures?
 #
@@ -511,7 +511,7 @@ Markdown(llava_counts.counts_table(model, scale, count))
 # %% [markdown]
 # The colour of a named thing needs no picture: the language model knows it. The background's colour needs one. A description of two things rarely names both.
 #
-# To *how many* the model says "two" nearly always, whatever the picture. Why "two", we don't know. In Figure 4 your system counts two or three things, with the same image encoder. So the patch features hold the number. The next table has a hint why the shipped model doesn't use it.
+# To *how many* the model says "two" nearly always, whatever the picture. Why "two", we don't know. In Figure 4 your system counts two or three things, with the same image encoder. So the patch features can tell two from three. The next table has a hint why the shipped model doesn't use it.
 
 # %% [markdown]
 # What is each stage worth? *Alignment only* has no instruction tuning, *tuning only* has no feature alignment: its projector starts untrained. The two columns on the right ask the language model in words, without pictures. *Facts*: what it knew before, such as the category of a cat. *New names*: a word is defined in the prompt and asked for (lesson 05). Compare the rows: what each stage adds to the answers, and what the language model can no longer answer when asked without a picture. In stage 1 it can't lose anything: it is frozen.
@@ -527,7 +527,7 @@ Markdown(f"{figures.stages_table()}\n\n{figures.counting_sentence()}")
 #
 # The course ships BLIP-2 (lesson 10) and Flamingo (lesson 11), with the same image encoder and the same language model, which they keep frozen. All three are asked about held-out pictures of a single thing, out of LLaVA's 29 nouns. The training differs. LLaVA was trained on dialogues of such questions, and on these 29 nouns only. BLIP-2 was trained on captions, Flamingo on captions and on pages, some with questions. BLIP-2 and Flamingo saw all nouns of the course.
 #
-# LLaVA's scores are higher than in Figure 5, mainly because each picture shows one thing. Also, the model chooses among given answers here, and this is one seed.
+# LLaVA's scores are higher than in Figure 5, probably mainly because each picture shows one thing. A bar above its mark doesn't yet show that the picture was used: some questions of *colour* name the thing. Exchanged pictures (Figure 5) would show it. Also, the model chooses among given answers here, and this is one seed.
 
 # %%
 models = {
@@ -576,7 +576,7 @@ HTML(
 # | BLIP-3, xGen-MM (2024) | SigLIP | resampler for each tile | Phi-3-mini, trained | no Q-Former, one loss |
 # | any-to-any, such as Chameleon (2024) | tokens of a codebook | none | trained from the start on both | the model also writes pictures |
 #
-# **Idefics2** (Laurençon et al. 2024, [arXiv 2405.02246](https://arxiv.org/abs/2405.02246)). The first Idefics (2023) was an open rebuilding of Flamingo. For the second, its authors compared the two ways of this course. With image encoder and language model frozen, Flamingo's cross-attention was better. Once these were trained, too, vectors among words were better, with fewer parameters.
+# **Idefics2** (Laurençon et al. 2024, [arXiv 2405.02246](https://arxiv.org/abs/2405.02246)). The first Idefics (2023) was an open rebuilding of Flamingo. For the second, its authors compared two ways: cross-attention (as in Flamingo) and vectors among words (as in LLaVA). With image encoder and language model frozen, Flamingo's cross-attention was better. Once these were trained, too, vectors among words were better, with fewer parameters.
 #
 # **BLIP-3**, or xGen-MM (Xue et al. 2024, [arXiv 2408.08872](https://arxiv.org/abs/2408.08872)), comes from the group of BLIP-2. It gives up the Q-Former and the three losses of lesson 10. A resampler as Flamingo's makes the vectors, one next-token loss trains the model, and most of the effort goes into data.
 #
@@ -630,7 +630,7 @@ for b in (0.0, -10.0):
     print(f"64 random pairs, t = 10, b = {b:g}: loss {sigmoid_loss(x, y, 10.0, b):.1f}")
 
 # %% [markdown]
-# With $b = 0$ each image has 64 terms of about $\ln 2 = 0.69$, together about 45. With $b = -10$ the 63 wrong texts cost almost nothing, and the right one costs 10: that is where the first steps push.
+# With $b = 0$ each image has 64 terms of about $\ln 2 = 0.69$, together 44; the spread of the similarities adds the rest. With $b = -10$ the 63 wrong texts cost almost nothing, and the right one costs 10: that is where the first steps push.
 
 # %%
 quiz("llava.sigmoid")
@@ -700,7 +700,7 @@ Markdown(
 #
 # $$k_p = \operatorname{argmin}_k \lVert z_p - e_k \rVert^2,$$
 #
-# and a decoder paints the picture from the codes. Chameleon (2024, [arXiv 2405.09818](https://arxiv.org/abs/2405.09818)) trains one transformer on rows that mix tokens of words and of pictures. NExT-GPT (Wu et al. 2023, [arXiv 2309.05519](https://arxiv.org/abs/2309.05519)) goes another way. Its language model writes vectors that steer finished diffusion models for pictures, sound and video.
+# and a decoder paints the picture from the codes. Chameleon (2024, [arXiv 2405.09818](https://arxiv.org/abs/2405.09818)) trains one transformer on rows that mix tokens of words and of pictures. NExT-GPT (Wu et al. 2023, [arXiv 2309.05519](https://arxiv.org/abs/2309.05519)) goes another way. Its language model writes vectors that steer diffusion models, trained before by others, for pictures, sound and video.
 
 # %% [markdown]
 # ### Exercise 11 · A picture as tokens
@@ -739,9 +739,9 @@ picture_tokens = check("llava.picture_tokens", picture_tokens)
 # %%
 plots.show(
     llava_codes.written_and_painted(picture_tokens, scenes[:2], scale, (4, 32, 256)),
-    "Figure 9. Two pictures as 256 tokens each, painted from their codes again. K: codes in the "
-    "codebook; error: mean squared difference of pixel values from 0 to 1. What to see: a larger "
-    "codebook keeps more, at first the shapes, then colours and outlines.",
+    "Figure 9. Two pictures of 16 x 16 patches, so 256 tokens each, painted from their codes "
+    "again. K: codes in the codebook; error: mean squared difference of pixel values from 0 to 1. "
+    "What to see: a larger codebook keeps more, at first the shapes, then colours and outlines.",
     credit=world.ATTRIBUTION,
 )
 
@@ -761,8 +761,8 @@ plots.show(
     llava_lab.losses(lab),
     "Figure 10. Training loss at the end, as each run computes it, and the loss of its language "
     f"model on new texts without pictures. Before stage 2 the latter was {before:.2f}. What to "
-    "see: the lowest training loss isn't the best run. Where stage 2 trains the language model, it "
-    "gets worse on other texts, in the healthy run, too.",
+    "see: the lowest training loss isn't the best run (Figure 11). Where stage 2 trains the language "
+    "model, it gets worse on other texts, in the healthy run, too.",
 )
 plots.show(
     llava_lab.shares(lab, scale),
@@ -813,7 +813,7 @@ Markdown(figures.claims_table())
 # **Weaknesses.** Every patch costs a place in the text: 576 for each picture of LLaVA-1.5. The language model changes, so its old abilities need tests of their own (Figure 10). Data that were written without a look at the picture can teach the model to invent.
 #
 # <details><summary>Q: Frozen got worse when its language model was trained. Why does LLaVA train it?</summary>
-# Frozen trained on captions only, a narrow kind of text. LLaVA trains on varied dialogues, and it wants a model that follows instructions about pictures. Whether knowledge is kept must be measured: see the columns on the right of the table in section 6.
+# Frozen trained on captions only, a narrow kind of text. LLaVA trains on varied dialogues, and it wants a model that follows instructions about pictures. Whether knowledge is kept must be measured: see the columns *facts* and *new names* of the table in section 6.
 # </details>
 #
 # <details><summary>Q: Table 8 reports 90.92 for the block before the last, 89.96 for the last block. What may the last block have lost?</summary>
@@ -830,7 +830,7 @@ Markdown(figures.claims_table())
 #
 # ## Limits
 #
-# Our chat model has about 1.2 million parameters (Figure 2), of which half a million are in the language model. Its pictures show 29 nouns, and its vocabulary is closed. It keeps the word embeddings frozen in stage 2; the paper trains them. Its dialogues are made by rules, so their language is poor. Our projector starts near the mean word and its features are normalised, which the paper doesn't say. Three seeds give a coarse estimate of spread. BLIP-2 and Flamingo were trained on other data than LLaVA, so section 7 compares models, not architectures.
+# Our chat model has about 1.2 million parameters (Figure 2), of which half a million are in the language model. Its pictures show 29 nouns, and its vocabulary is closed. It keeps the word embeddings frozen in stage 2; the paper trains them. Its dialogues are made by rules, so their language is poor. The shipped model's projector starts near the mean of the word embeddings, and its features are normalised, which the paper doesn't say. Three seeds give a coarse estimate of spread. BLIP-2 and Flamingo were trained on other data than LLaVA, so section 7 compares models, not architectures.
 #
 # ## Reading
 #
@@ -846,7 +846,7 @@ Markdown(figures.claims_table())
 # > - Every patch of a frozen image encoder can stand among the words, through a small projector.
 # > - Stage 1 trains the projector on captions; stage 2 trains the language model, too, on dialogues.
 # > - Only the assistant's words are scored, with the token that ends its turn.
-# > - Dialogues can be written from symbols alone; what the symbols don't say is never taught.
+# > - Dialogues can be written from symbols alone; what the symbols don't say is left out, or made up by the writer.
 # > - Both stages raise the mean of right answers. A single kind of question can still get worse: look at each.
 # > - A chat model is tested with exchanged pictures (a shuffled control), for each kind of question.
 # > - SigLIP's loss judges each pair alone; tiles buy pixels with vectors; codebooks make pictures writable.

@@ -172,14 +172,20 @@ def closed_one_by_one(model: Flamingo, size: int, count: int) -> dict[str, float
     return found
 
 
-def about_closed(found: Mapping[str, float]) -> str:
-    """In words: which closed gate costs most, and how many cost hardly anything."""
+def about_closed(found: Mapping[str, float], gates: Mapping[str, Mapping[int, float]]) -> str:
+    """In words: which closed gate costs most, how many cost hardly anything, and what the one that is open furthest costs.
+
+    found: of closed_one_by_one;  gates: the openings over training of the same gates, in the same order
+    """
     (_, whole), *others = found.items()
+    openings = [abs(list(values.values())[-1]) for values in gates.values()]
+    widest = max(range(len(openings)), key=openings.__getitem__)
     name, lowest = min(others, key=lambda pair: pair[1])
     small = sum(value > whole - 0.05 for _, value in others)
     return (
         f"The largest fall: with *{name}* the share falls from {whole:.2f} to {lowest:.2f}. For {small} of the "
-        f"{len(others)} gates closing costs less than 0.05."
+        f"{len(others)} gates closing costs less than 0.05. The gate that is open furthest: "
+        f"*{others[widest][0]}* costs {whole - others[widest][1]:.2f}."
     )
 
 

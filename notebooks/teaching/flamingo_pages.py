@@ -17,7 +17,7 @@ from vlmgrader.checks import driver_source
 
 def mask_inputs(generator: torch.Generator) -> tuple[list, dict]:
     """Two texts with tags: the first token is none, and the second text has fewer than N images."""
-    T, N, R = number(generator, 9, 11), 3, number(generator, 2, 3)
+    T, N, R = number(generator, 10, 12), 3, number(generator, 2, 3)
     tag = number(generator, 4, 9)
     ids = torch.randint(10, 20, (2, T), generator=generator)
     for row, count in zip(ids, (N, N - 1)):
