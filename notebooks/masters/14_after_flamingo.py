@@ -761,8 +761,8 @@ plots.show(
     llava_lab.losses(lab),
     "Figure 10. Training loss at the end, as each run computes it, and the loss of its language "
     f"model on new texts without pictures. Before stage 2 the latter was {before:.2f}. What to "
-    "see: the lowest training loss isn't the best run (Figure 11). Where stage 2 trains the language "
-    "model, it gets worse on other texts, in the healthy run, too.",
+    "see: the lowest training loss isn't the best run (Figure 11). Where stage 2 trains the "
+    "language model, it gets worse on other texts, in the healthy run, too.",
 )
 plots.show(
     llava_lab.shares(lab, scale),
