@@ -10,10 +10,7 @@ from exercise_answers import CHECK, SOLUTION, exercises_of
 import teaching
 from vlmcourse import lessons
 
-FIRST_EDITION = {  # to be written anew; nothing may be added
-    "13_side_by_side",
-}
-MASTERS = [master for master in lessons.masters() if master.stem not in FIRST_EDITION]
+MASTERS = lessons.masters()
 HEADINGS = ("## The whole first", "## Discussion", "## Limits", "## Reading", "## Key ideas")
 CARD = "| Objective | Difficulty | Importance | Minutes |"
 BANNED = r"foret[eo]l|by lot\b|coin's throw|looks? aside|spoilt|shown grey|told apart|\btwins?\b|may look|lends? "
@@ -134,8 +131,3 @@ class TestStandard:
         assert captions == [str(number) for number in range(1, len(captions) + 1)]
         assert diagrams >= 1 and len(captions) >= max(4, diagrams)
         assert len(captions) >= pictures + diagrams - 2  # players' pictures speak for themselves
-
-
-def test_the_list_of_the_first_edition_only_shrinks():
-    assert FIRST_EDITION <= {master.stem for master in lessons.masters()}
-    assert len(FIRST_EDITION) <= 1

@@ -216,10 +216,6 @@ def test_yes_and_no_are_scored_as_pope_does():
     assert hallucination.yes_no_scores(["no"] * 10, answers) == hallucination.YesNoScores(
         0.5, 0.0, 0.0, 0.0, 0.0
     )
-    assert [
-        hallucination.parse_yes_no(text)
-        for text in ("no .", "there is not a cat", "Yes . no dog", "", "nothing")
-    ] == ["no", "no", "yes", "yes", "yes"]
 
 
 def test_a_system_that_guesses_by_habit_is_caught_by_adversarial_questions():

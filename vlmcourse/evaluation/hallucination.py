@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from vlmcourse.evaluation.captioning import caption_facts
 from vlmcourse.evaluation.prompting import Answer
 from vlmcourse.evaluation.vqa import exact_match
-from vlmcourse.world import corruptions, tokenizer
+from vlmcourse.world import corruptions
 from vlmcourse.world.scenes import Scene
 
 
@@ -48,12 +48,6 @@ def yes_no_scores(answers: Sequence[str], targets: Sequence[str]) -> YesNoScores
     return YesNoScores(
         exact_match(answers, targets), float(precision), float(recall), float(f1), share
     )
-
-
-def parse_yes_no(text: str) -> str:
-    """POPE's reading of an open answer: no if its first sentence has a no or a not, else yes. So silence counts as yes."""
-    first = text.split(".")[0]
-    return "no" if {"no", "not"} & set(tokenizer.split_words(first)) else "yes"
 
 
 def hallucination_scores(answer: Answer, count: int = 128) -> dict[str, YesNoScores]:

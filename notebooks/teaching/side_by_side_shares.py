@@ -1,0 +1,104 @@
+"""Lesson 13: the checks of the exercise on what spoiled examples leave."""
+
+from __future__ import annotations
+
+import torch
+
+from teaching import side_by_side_reference as reference
+from teaching.exercises import Exercise, number, rule, rule_on
+from teaching.frozen_prompts import shuffled
+from vlmgrader.checks import driver_source
+
+# Exercise 12
+
+FULL, NONE = "as they are", "no examples"
+
+
+def share_inputs(generator: torch.Generator) -> tuple[list, dict]:
+    low = 0.2 + 0.1 * torch.rand((), generator=generator).item()
+    full = low + 0.4 + 0.2 * torch.rand((), generator=generator).item()
+    drawn = torch.rand(3, generator=generator).tolist()
+    names = shuffled(generator, ("wrong answers", "grey pictures", "other pictures"))
+    scores = {NONE: low, names[0]: low - 0.15 * drawn[0] - 0.02, FULL: full}
+    scores |= {names[1]: low + 0.3 * drawn[1] + 0.02, names[2]: full - 0.08 * drawn[2] - 0.01}
+    return [scores, FULL, NONE, 0.05], {}
+
+
+def small_inputs(generator: torch.Generator) -> tuple[list, dict]:
+    (scores, *rest), _ = share_inputs(generator)
+    sign = 2 * number(generator, 0, 1) - 1
+    return [scores | {FULL: scores[NONE] + sign * 0.03}, *rest], {}
+
+
+def shares(scores, full, none, margin, *, formula=None, skip=None, always=True) -> dict | None:
+    gain = scores[full] - scores[none]
+    if not always and gain <= margin:
+        return None
+    formula = formula or (lambda x: (x - scores[none]) / gain)
+    skip = (full, none) if skip is None else skip
+    return {name: formula(x) for name, x in scores.items() if name not in skip}
+
+
+SHARE_MISTAKES = {
+    "that is the share that is lost; wanted is the share that is kept.": lambda s, f, n, m: shares(
+        s, f, n, m, formula=lambda x: (s[f] - x) / (s[f] - s[n])
+    ),
+    "each score is divided by the full one; compare what is gained over no examples.": (
+        lambda s, f, n, m: shares(s, f, n, m, formula=lambda x: x / s[f])
+    ),
+    "each score is divided by the gain; first subtract the score without examples.": (
+        lambda s, f, n, m: shares(s, f, n, m, formula=lambda x: x / (s[f] - s[n]))
+    ),
+    "these are gains, not shares of the full gain.": lambda s, f, n, m: shares(
+        s, f, n, m, formula=lambda x: x - s[n]
+    ),
+    "a gain is divided by the full score, not by the full gain.": lambda s, f, n, m: shares(
+        s, f, n, m, formula=lambda x: (x - s[n]) / s[f]
+    ),
+    "a share below 0 was cut off: it says that the examples do harm.": lambda s, f, n, m: shares(
+        s, f, n, m, formula=lambda x: max(0.0, (x - s[n]) / (s[f] - s[n]))
+    ),
+    "the two scores that are compared with have entries of their own; leave them out.": (
+        lambda s, f, n, m: shares(s, f, n, m, skip=()),
+        lambda s, f, n, m: shares(s, f, n, m, skip=(f,)),
+        lambda s, f, n, m: shares(s, f, n, m, skip=(n,)),
+    ),
+    "None is for a gain of at most the margin; this gain is larger.": lambda *_: "None",
+    "the signs are exchanged: the full score minus the one without examples.": lambda s, f, n, m: (
+        shares(s, f, n, m, formula=lambda x: (x - s[n]) / (s[n] - s[f]))
+    ),
+}
+
+
+def run_share(target, scores, full, none, margin):
+    """Driver: the shares, and 'None' for None."""
+    found = target(dict(scores), full, none, margin)
+    return "None" if found is None else found
+
+
+EXERCISES = {
+    "kept_share": Exercise(
+        "Where examples bring nothing, there is nothing to keep.",
+        (
+            rule(
+                "kept_share",
+                share_inputs,
+                shares,
+                SHARE_MISTAKES,
+                driver=driver_source(run_share),
+            ),
+            rule_on(
+                "kept_share",
+                small_inputs,
+                lambda *_: "None",
+                {
+                    "the gain is at most the margin: a share of nearly nothing says nothing, so return None.": (
+                        shares
+                    )
+                },
+                driver=driver_source(run_share),
+            ),
+        ),
+        reference=reference.kept_share,
+    ),
+}
