@@ -12,7 +12,7 @@
 # | | |
 # |---|---|
 # | Prerequisites | lessons 07 (Frozen), 10 (BLIP-2) and 12 (Flamingo); 02 (CLIP) and 08 (BLIP) help |
-# | Time | about 115 minutes to work through (two sittings); Run All takes about 65 seconds on two free cores |
+# | Time | about 115 minutes to work through (two sittings); Run All takes about 75 seconds on two free cores |
 # | Papers | *POPE*: Li et al. 2023, [arXiv 2305.10355](https://arxiv.org/abs/2305.10355); *Rethinking the Role of Demonstrations*: Min et al. 2022, [arXiv 2202.12837](https://arxiv.org/abs/2202.12837); *ClipCap*: Mokady et al. 2021, [arXiv 2111.09734](https://arxiv.org/abs/2111.09734); *LiMBeR*: Merullo et al. 2022, [arXiv 2209.15162](https://arxiv.org/abs/2209.15162) |
 #
 # Lesson 12 tested one system, Flamingo, with prompts of several pictures. This lesson puts the systems of lessons 07 to 12 next to each other. It asks what a comparison of them can show. Then it asks what none of them does well, and how you would notice.
