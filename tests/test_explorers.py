@@ -221,6 +221,16 @@ def test_attention_rows_are_probabilities_over_patches_for_all_five():
         look(pixel_values, "a zebrafish")
 
 
+def test_covering_is_for_models_that_say_words_and_have_other_maps():
+    pixel_values = world.Pairs("test", SCALE.image_size).batch([0])["pixel_values"][0]
+    found = explorer_models.covering_functions(SCALE)
+    assert set(found) == {"Flamingo", "BLIP-2", "BLIP"}
+    for name, maps_of in found.items():
+        maps = maps_of(pixel_values, "a cat")
+        assert maps.rows == ("a", "cat") and maps.maps.shape == (1, 1, 2, 16), name
+        assert len(maps.probabilities) == 2 and all(0 < one < 1 for one in maps.probabilities)
+
+
 def test_maps_are_kept_to_one_part_in_255(shown):
     maps = torch.rand(2, 3, 2, 4, generator=torch.Generator().manual_seed(0))
 
@@ -228,15 +238,26 @@ def test_maps_are_kept_to_one_part_in_255(shown):
         tokenizer.encode([text])
         return AttentionMaps(("a", "cat"), maps * pixel_values.mean(), "test")
 
-    explorers.attention_explorer({"m": maps_of}, np.full((1, 8, 8, 3), 255, np.uint8), ["a cat"])
+    def covered(pixel_values, text):
+        return AttentionMaps(
+            ("a", "cat"), maps[:1, :1], "test", unit="nats", probabilities=(1, 0.5)
+        )
+
+    images = np.full((1, 8, 8, 3), 255, np.uint8)
+    explorers.attention_explorer({"m": maps_of}, images, ["a cat"], {"m": covered})
     ((widget, static, _),) = shown
     (kept,) = static[explorer.MIME]["data"]["maps"]["m"]
+    (other,) = static[explorer.MIME]["data"]["covering"]["m"]
+    assert other["probabilities"] == [1, 0.5] and other["shape"] == [1, 1, 2, 4]
     found = np.frombuffer(base64.b64decode(kept["maps"]), np.uint8).reshape(kept["shape"])
     scale = world.to_pixels(np.full((1, 8, 8, 3), 255, np.uint8)).mean().item()
     assert found / 255 * kept["most"] == pytest.approx((maps * scale).numpy(), abs=scale / 255)
-    widget.question = {"number": 1, "model": "m", "picture": 0, "text": "a cat"}
+    question = {"kind": "maps", "model": "m", "picture": 0, "text": "a cat"}
+    widget.question = question | {"number": 1}
     assert widget.answer == {"number": 1, "value": kept}
-    widget.question = {"number": 2, "model": "m", "picture": 0, "text": "a zebrafish"}
+    widget.question = question | {"number": 2, "kind": "covering"}
+    assert widget.answer == {"number": 2, "value": other}
+    widget.question = question | {"number": 3, "text": "a zebrafish"}
     assert "unknown word" in widget.answer["error"]
 
 
@@ -267,7 +288,15 @@ def test_a_tree_holds_the_model_s_probabilities_and_every_likeliest_word_goes_on
     assert sorted(by_length) == list(range(length))
     ends = {sampling.END, sampling.vocabulary()[tokenizer.EOS]}
     for path, node in tree.items():
-        assert sampling.END not in path.split()
+        words = path.split()
+        assert sampling.END not in words
+        plain = all(
+            dict(zip(tree[before]["words"], tree[before]["probabilities"]))[word] >= sampling.LIKELY
+            for before, word in ((" ".join(words[:n]), words[n]) for n in range(len(words)))
+        )
+        for word, value in zip(node["words"], node["probabilities"]):
+            if plain and value >= sampling.LIKELY and word not in ends and len(words) < length - 1:
+                assert " ".join([*words, word]) in tree
         likeliest = node["words"][0]
         goes_on = len(path.split()) < length - 1 and likeliest not in ends
         assert not goes_on or f"{path} {likeliest}".strip() in tree

@@ -227,6 +227,22 @@ def test_beam_search_begins_with_probabilities_and_goes_on_with_their_logarithms
         assert f"= {score:.2f}" in root.inner_text()
 
 
+def test_beams_with_like_means_get_a_third_decimal(chromium):
+    rows = {"": ["a b c", ".5 .4982 .0018", ".05"], "a": [". a", ".9 .1", ".05"]}
+    rows["b"] = rows["a"]
+    tree = {path: "\t".join(parts) for path, parts in rows.items()}
+    data = {"trees": {"x": tree}, "prompts": ["x"], "end": ".", "vocabulary": 4}
+    data |= {"beams": 4, "length": 2}
+    with gestures.explorer_page(chromium, "sampling", data) as page:
+        root = page.locator(".explorer")
+        gestures.press("beam search")(root)
+        gestures.press("Step")(root)
+        assert "-0.693 / 1 = -0.693" in root.inner_text()
+        assert "-0.697 / 1 = -0.697" in root.inner_text()
+        gestures.hover("[data-node='0 1']")(root)
+        assert page.locator(".explorer strong").first.inner_text() == "b"
+
+
 def test_a_word_drawn_from_the_others_stands_below_the_likeliest_and_is_said(chromium):
     rows = {"": ["a b c d e f g h i z", ".1 .1 .1 .1 .1 .1 .1 .1 .1 .05", ".05"]}
     for path in "abcdefghiz":
@@ -579,19 +595,20 @@ def few_shots(monkeypatch):
         (
             "",
             [255, 0, 51, 0],
-            "brightest row 1, column 1, 50 % of the weight; darkest row 1, column 2, 0 %; an equal share would be 15 %. All squares together: 60 %",
+            "most at row 1, column 1: 50 %, where an equal share would be 15 %. All squares together: 60 %",
         ),
         ("", [102, 102, 102, 82], "nearly flat"),
         (
             "nats",
             [255, 51, 51, 51],
-            "covering row 1, column 1 costs most: 0.50 nats, so the word becomes e^0.50 ≈ 1.6 times less likely.",
+            "'cat' (probability .80): covering row 1, column 1 costs most, 0.50 nats: .49 is left.",
         ),
     ],
 )
 def test_a_map_is_told_in_shares_or_in_its_unit(chromium, unit, levels, said):
     one = {"rows": ["cat"], "what": "test", "rest": "[CLS]", "unit": unit, "shape": [1, 1, 1, 4]}
     one |= {"most": 0.5, "maps": base64.b64encode(bytes(levels)).decode()}
+    one |= {"probabilities": [0.8]} if unit else {}
     blank = picture_address(np.zeros((8, 8, 3), np.uint8))
     data = {"pictures": [blank], "texts": ["a cat"], "models": ["m"], "maps": {"m": [one]}}
     with gestures.explorer_page(chromium, "attention", data) as page:
@@ -612,7 +629,44 @@ def test_a_tap_on_a_square_keeps_it_and_nothing_moves_while_words_are_pointed_at
         page.mouse.move(750, 5)
         assert "Square row 2, column 2" in root.inner_text()
         page.locator("[data-row='2']").tap()
+        assert "Square row 2, column 2" in root.inner_text() and "'picture'" in root.inner_text()
+        page.locator("[data-patch='5']").tap()
+        page.mouse.move(750, 5)
         assert "Square row" not in root.inner_text()
+
+
+def test_the_chosen_word_and_head_stay_for_other_models_and_pictures(chromium):
+    with gestures.explorer_page(chromium, "attention") as page:
+        root, chosen = page.locator(".explorer"), page.locator("[data-row] > [style*='solid var']")
+        assert chosen.inner_text() == "a"  # before the noun
+        gestures.press("Frozen")(root)
+        assert chosen.inner_text() == "train"
+        gestures.press("BLIP")(root)
+        page.locator("[data-layer='1'][data-head='2']").click()
+        page.locator("[data-row='5']").click()
+        for act, noun in (("Flamingo", "train"), ("7", "umbrella"), ("covering", "umbrella")):
+            gestures.click("[data-picture='7']")(root) if act == "7" else gestures.press(act)(root)
+            assert chosen.inner_text() == noun
+        gestures.press("BLIP")(root)
+        gestures.press("attention")(root)
+        assert "'umbrella', layer 2, head 3:" in root.inner_text()
+
+
+def test_a_map_without_weight_is_dark_and_keys_take_and_leave_squares(chromium):
+    one = {"rows": ["cat"], "what": "test", "rest": "[CLS]", "unit": "", "shape": [1, 1, 1, 4]}
+    one |= {"most": 1e-9, "maps": base64.b64encode(bytes(4)).decode()}
+    blank = picture_address(np.zeros((8, 8, 3), np.uint8))
+    data = {"pictures": [blank], "texts": ["a cat"], "models": ["m"], "maps": {"m": [one]}}
+    with gestures.explorer_page(chromium, "attention", data) as page:
+        root, picture = page.locator(".explorer"), "[role=application]:has([data-patch])"
+        veils = page.locator("[data-patch]").evaluate_all(
+            "all => all.map(one => +one.getAttribute('opacity'))"
+        )
+        assert veils == [0.78] * 4 and "at no square" in root.inner_text()
+        for key, said in (("ArrowRight", "1"), ("ArrowRight", "2"), ("Escape", ""), ("Enter", "")):
+            gestures.key(picture, key)(root)
+            told = re.search(r"Square row 1, column (\d)", root.inner_text())
+            assert (told[1] if told else "") == said, key
 
 
 def test_the_trained_scale_is_shown_exactly_and_can_be_had_again(chromium):

@@ -20,6 +20,7 @@ class AttentionMaps:
 
     rows  names of the words or queries;  what: which quantity the maps are
     rest  what the rest of a row's weight is on;  unit: of maps that are no shares of a weight, such as "nats"
+    probabilities  of maps of covering: each row's, with the whole picture
     """
 
     rows: tuple[str, ...]
@@ -27,6 +28,7 @@ class AttentionMaps:
     what: str
     rest: str = ""
     unit: str = ""
+    probabilities: tuple[float, ...] = ()
 
 
 def attention_weights(model: nn.Module, run: Callable[[], object]) -> dict[str, Tensor]:

@@ -95,7 +95,7 @@ explorers.few_shot_builder(explorer_flamingo.naming_function(flamingo, size))
 # %% [markdown]
 # ## Attention over the image
 #
-# Point at a word (or query), and at a layer and head: the picture lights up where it looked. For Frozen, whose picture is two vectors by then, the map is a cause: how much the word's log-probability falls when a square is covered. Where does each model look for the noun? Does it look there when it has read the noun, or at the word before, when it is about to say it? In the last picture Flamingo's attention goes around a part of the umbrella, and it still says "umbrella": which squares get it?
+# Point at a word (or query), and at a layer and head: the picture lights up where it looked. Does a model look at the thing when it has read the noun, or at the word before, when it is about to say it? Then press "covering": which square does the word need? Frozen has only this map, for its picture is two vectors by then. In the last picture Flamingo's attention leaves out a square of the umbrella: at "an", which square gets most, and does covering the hole cost the word "umbrella" anything?
 
 # %%
 attention = explorer_models.attention_functions(scale)
@@ -103,7 +103,10 @@ attention = {name: attention[name] for name in ("BLIP", "Flamingo", "BLIP-2", "F
 umbrella, *others = range(8)
 train = others.pop(4)  # BLIP's clearest map comes first; what Flamingo's goes around, last
 shown = [train, *others, umbrella]
-explorers.attention_explorer(attention, images[shown], [captions[index] for index in shown])
+texts = [captions[index] for index in shown]
+explorers.attention_explorer(
+    attention, images[shown], texts, explorer_models.covering_functions(scale)
+)
 
 # %% [markdown]
 # Do the maps point at the thing? We take the mean over layers and heads, at the noun and at the word before it; for BLIP-2, which has no words here, the mean over all queries. The weight is the share of the map that lies on the thing's squares. The brightest square is the share of pictures in which that square is one of the thing's. The dashed line is what a map that knows nothing would reach: the share of squares that are the thing's.

@@ -52,10 +52,10 @@ def _patch_maps(weights: Mapping[str, Tensor], ending: str) -> Tensor:
 
 def occlusion_maps(model, image_prefix: str = "") -> AttentionFunction:
     """How much each word's log-probability falls when a square of the picture is grey: for any model with a vision_context."""
-    side = model.config.image_size // 4
 
     def maps_of(pixel_values: Tensor, text: str) -> AttentionMaps:
         words, ids = _words(text), _ids(f"{image_prefix} {text}")
+        side = pixel_values.shape[-1] // 4
         first = ids.shape[1] - len(words)
 
         def score(views: Tensor) -> Tensor:
@@ -65,11 +65,13 @@ def occlusion_maps(model, image_prefix: str = "") -> AttentionFunction:
 
         with eval_mode(model):
             maps = introspection.occlusion(score, pixel_values, side, side).clamp(min=0).T  # (T, P)
+            with torch.no_grad():
+                whole = score(pixel_values[None])[0].exp().tolist()
         what = (
-            "how much the word's log-probability, as the words before it give it, falls when a square is covered; "
-            "so the map belongs to the step that says the word"
+            "how much the word's log-probability falls when a square is covered. "
+            "The map at a word belongs to the step that says it"
         )
-        return AttentionMaps(words, maps[None, None], what, unit="nats")
+        return AttentionMaps(words, maps[None, None], what, unit="nats", probabilities=tuple(whole))
 
     return maps_of
 
@@ -195,6 +197,20 @@ def attention_functions(scale: Scale | str | None = None) -> dict[str, Attention
     """{model: (pixel_values (3, S, S), text) -> AttentionMaps} of every row of MODELS."""
     models = {name: (row, row.load(Scale.of(scale))) for name, row in MODELS.items()}
     return {name: row.maps(model, row.image_prefix(model)) for name, (row, model) in models.items()}
+
+
+def covering_functions(scale: Scale | str | None = None) -> dict[str, AttentionFunction]:
+    """The same by covering squares, of each row of MODELS that has other maps and says words."""
+    models = {
+        name: (row, row.load(Scale.of(scale)))
+        for name, row in MODELS.items()
+        if row.maps is not occlusion_maps
+    }
+    return {
+        name: occlusion_maps(model, row.image_prefix(model))
+        for name, (row, model) in models.items()
+        if hasattr(model, "vision_context")
+    }
 
 
 def answer_function(model, size: int, image_prefix: str = "", batch: int = 80) -> Ask:

@@ -28,6 +28,7 @@ def packed(maps: AttentionMaps) -> dict:
         "what": maps.what,
         "rest": maps.rest,
         "unit": maps.unit,
+        "probabilities": [round(one, 3) for one in maps.probabilities],
         "shape": list(whole.shape),
         "most": round(largest.item(), 6),
         "maps": base64.b64encode(whole.cpu().contiguous().numpy().tobytes()).decode(),
@@ -44,22 +45,31 @@ def describe(texts: Sequence[str], maps: Mapping[str, Sequence[dict]]) -> str:
 
 
 def attention_explorer(
-    models: Mapping[str, AttentionFunction], images: np.ndarray, texts: Sequence[str]
+    models: Mapping[str, AttentionFunction],
+    images: np.ndarray,
+    texts: Sequence[str],
+    covering: Mapping[str, AttentionFunction] | None = None,
 ) -> None:
     """Displays the explorer.
 
-    models  {name: (pixels (3, S, S), text) -> AttentionMaps}, such as teaching.explorer_models.attention_functions()
-    images  (N, S, S, 3) uint8 with a text each
+    models    {name: (pixels (3, S, S), text) -> AttentionMaps}, such as teaching.explorer_models.attention_functions()
+    images    (N, S, S, 3) uint8 with a text each
+    covering  {name: the same by covering squares}, of models where a reader may change from one to the other
     """
-    pixels = world.to_pixels(images)
-    maps = {
-        name: [packed(maps_of(image, text)) for image, text in zip(pixels, texts)]
-        for name, maps_of in models.items()
-    }
+    pixels, kinds = world.to_pixels(images), {"maps": models, "covering": covering or {}}
+    maps, covered = (
+        {
+            name: [packed(maps_of(image, text)) for image, text in zip(pixels, texts)]
+            for name, maps_of in functions.items()
+        }
+        for functions in kinds.values()
+    )
 
     def answer(question: dict) -> dict:
-        return packed(models[question["model"]](pixels[question["picture"]], question["text"]))
+        maps_of = kinds[question["kind"]][question["model"]]
+        return packed(maps_of(pixels[question["picture"]], question["text"]))
 
     pictures = [picture_address(image) for image in images]
     data = {"pictures": pictures, "texts": list(texts), "models": list(models), "maps": maps}
+    data["covering"] = covered
     show_explorer("attention", data, describe(texts, maps), answer)

@@ -15,10 +15,10 @@ const svg = make("http://www.w3.org/2000/svg");
 
 // Okabe and Ito's palette, lighter where the page is dark.
 const CSS = `
-.explorer { --ink: #1c1c1c; --soft: #5c5c5c; --line: #b9b9b9; --pale: #e9e9e9; --paper: #ffffff; --blue: #0072B2; --orange: #D98A00;
+.explorer { --ink: #1c1c1c; --soft: #5c5c5c; --line: #b9b9b9; --pale: #e9e9e9; --ground: #e9e9e9; --paper: #ffffff; --blue: #0072B2; --orange: #D98A00;
   --green: #008060; --red: #C24A00; --sky: #bfe0f5; --pink: #B0508A; --onblue: #ffffff; color: var(--ink); background: var(--paper);
   font: 14px/1.45 system-ui, sans-serif; position: relative; max-width: 60rem; padding: 4px 2px; }
-.explorer.dark { --ink: #ececec; --soft: #b4b4b4; --line: #666666; --pale: #333a40; --paper: transparent; --blue: #56B4E9; --orange: #F0B030;
+.explorer.dark { --ink: #ececec; --soft: #b4b4b4; --line: #666666; --pale: #333a40; --ground: #0a0f14; --paper: transparent; --blue: #56B4E9; --orange: #F0B030;
   --green: #35C79A; --red: #FF8F52; --sky: #17455f; --pink: #E69AC6; --onblue: #10202a; }
 .explorer * { box-sizing: border-box; }
 .explorer svg { display: block; max-width: 100%; overflow: visible; user-select: none; }

@@ -14,15 +14,17 @@ from vlmcourse.parts.generation import beam_search
 from vlmcourse.widgets.explorer import show_explorer
 from vlmcourse.world import tokenizer
 
-PROMPTS = ("a picture of a cat on", "a picture of a cat", "is there a cat ?", "this is a")
+PROMPTS = ("a picture of a cat", "a picture of a cat on", "is there a cat ?", "this is a")
 END = "."
 """A text ends with it: what the model would say next is another text."""
 LENGTH, WORDS, MAX_BEAMS, TAIL = 6, 9, 4, 16
 """Words after the prompt, words saved of each distribution (beam search needs two for each beam), most beams, values that tell
 how likely all other words are."""
-CHOICES, RARE = (9, 5, 3, 2, 2), 0.01
-"""Likeliest words that a reader may choose among without a kernel, in each column; of rarer ones only the two likeliest."""
-DRAWN = {1.0: 8, 2.0: 4, 3.0: 12}
+LIKELY = 0.05
+"""A word so likely can be taken without a kernel, after words that were likely, too."""
+CHOICES, RARE = (9, 3, 2, 1, 1), 0.01
+"""Likeliest words that can be taken in any case, in each column; of those less likely than RARE only two."""
+DRAWN = {1.0: 4, 2.0: 2, 3.0: 8}
 """{temperature: texts drawn at it}, so that a hot walk finds its way without a kernel."""
 
 
@@ -91,14 +93,17 @@ def _written(
 def _chosen(model, ids: Tensor, choices: Sequence[int], **context) -> Tensor:
     """A text (1, T) goes on with each of so many likeliest words at each step, never with <eos>: (N, T + steps).
 
-    Words less likely than RARE are chosen only among the first two.
+    After words of LIKELY or more with every word of LIKELY; with words less likely than RARE only among the first two.
     """
+    plain = torch.ones(len(ids), dtype=torch.bool)
     for count in choices:
         logits = model(ids, **context)[:, -1].float().clone()
         logits[:, tokenizer.EOS] = -torch.inf
-        values, likely = logits.softmax(-1).topk(count)
-        chosen = (values >= RARE) | (torch.arange(count) < 2)
-        ids = torch.cat([ids.repeat_interleave(chosen.sum(-1), dim=0), likely[chosen][:, None]], 1)
+        values, words = logits.softmax(-1).sort(descending=True)
+        likely, rank = (values >= LIKELY) & plain[:, None], torch.arange(values.shape[1])
+        chosen = likely | (rank < count) & ((values >= RARE) | (rank < 2))
+        ids = torch.cat([ids.repeat_interleave(chosen.sum(-1), dim=0), words[chosen][:, None]], 1)
+        plain = likely[chosen]
     return ids
 
 
