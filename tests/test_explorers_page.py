@@ -619,7 +619,7 @@ def test_a_map_is_told_in_shares_or_in_its_unit(chromium, unit, levels, said):
 def test_a_tap_on_a_square_keeps_it_and_nothing_moves_while_words_are_pointed_at(chromium):
     given = {"viewport": {"width": 760, "height": 900}, "has_touch": True}
     with gestures.explorer_page(chromium, "attention", **given) as page:
-        root, places = page.locator(".explorer"), set()
+        root, stage, places = page.locator(".explorer"), page.locator(".stage"), set()
         heads = page.locator("[role=application]:has([data-layer])")
         for index in range(page.locator("[data-row]").count()):
             page.locator(f"[data-row='{index}']").hover(force=True)
@@ -627,12 +627,12 @@ def test_a_tap_on_a_square_keeps_it_and_nothing_moves_while_words_are_pointed_at
         assert len(places) == 1
         page.locator("[data-patch='5']").tap()
         page.mouse.move(750, 5)
-        assert "Square row 2, column 2" in root.inner_text()
+        assert "Square row 2, column 2" in stage.inner_text()
         page.locator("[data-row='2']").tap()
-        assert "Square row 2, column 2" in root.inner_text() and "'picture'" in root.inner_text()
+        assert "Square row 2, column 2" in stage.inner_text() and "'picture'" in stage.inner_text()
         page.locator("[data-patch='5']").tap()
         page.mouse.move(750, 5)
-        assert "Square row" not in root.inner_text()
+        assert "Square row" not in stage.inner_text()
 
 
 def test_the_chosen_word_and_head_stay_for_other_models_and_pictures(chromium):
@@ -665,7 +665,7 @@ def test_a_map_without_weight_is_dark_and_keys_take_and_leave_squares(chromium):
         assert veils == [0.78] * 4 and "at no square" in root.inner_text()
         for key, said in (("ArrowRight", "1"), ("ArrowRight", "2"), ("Escape", ""), ("Enter", "")):
             gestures.key(picture, key)(root)
-            told = re.search(r"Square row 1, column (\d)", root.inner_text())
+            told = re.search(r"Square row 1, column (\d)", page.locator(".stage").inner_text())
             assert (told[1] if told else "") == said, key
 
 
