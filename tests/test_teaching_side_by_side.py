@@ -572,6 +572,14 @@ def test_the_course_and_the_student_judge_by_the_same_rule():
         assert side_by_side_reference.compare(first, second) == names[verdict(first, second)]
 
 
+def test_systems_are_compared_on_the_seeds_that_all_have(monkeypatch):
+    whole = tables.results()
+    some = [row for row in whole["rows"] if row["row"] != "BLIP-2" or row["seed"] == 0]
+    monkeypatch.setattr(tables, "results", lambda: {**whole, "rows": some})
+    found = tables.scores("noun")
+    assert {len(values) for values in found.values()} == {1} and "BLIP-2" in found
+
+
 def test_covered_squares_at_the_thing_are_counted():
     shown = measures.scenes(6, (1, 1))
     chance = figures.touched_by_chance(shown)

@@ -313,6 +313,8 @@ plots.show(
 Markdown(tables.model_sentence())
 
 # %% [markdown]
+# Guessing would name about one noun in a hundred, one kind in thirteen, and one name in four.
+#
 # Which differences count? A gap between two means says little while we don't know by how much seeds differ. The course's rule needs two things. The first system must be ahead in *every* seed. And the mean gap must exceed two **pooled standard deviations**,
 #
 # $$s = \sqrt{\frac{s_1^2 + s_2^2}{2}},$$
@@ -761,7 +763,9 @@ plots.show(
 )
 
 # %% [markdown]
-# One number says it: of what examples bring, how much is left when they are spoiled? With the accuracies $a_{\text{full}}$ with right examples, $a_{\text{none}}$ without examples, and $a_{\text{spoiled}}$:
+# With so few prompts, small differences say nothing: with 24, one standard deviation of a share near 0.5 is 0.1.
+#
+# One number sums it up: of what examples bring, how much is left when they are spoiled? With the accuracies $a_{\text{full}}$ with right examples, $a_{\text{none}}$ without examples, and $a_{\text{spoiled}}$:
 #
 # $$\text{kept} = \frac{a_{\text{spoiled}} - a_{\text{none}}}{a_{\text{full}} - a_{\text{none}}}$$
 #

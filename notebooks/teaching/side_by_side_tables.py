@@ -9,6 +9,7 @@ from teaching.frozen_tables import markdown, plain
 from vlmcourse import evaluation, recipes
 from vlmcourse.evaluation.directions import directions
 from vlmcourse.evaluation.interface import PromptedModel
+from vlmcourse.evaluation.results import measurement
 from vlmcourse.recipes.blip import BLIP_OPTIMISATION
 from vlmcourse.recipes.blip2 import STAGE2_OPTIMISATION
 from vlmcourse.recipes.flamingo import FLAMINGO_OPTIMISATION
@@ -111,11 +112,20 @@ def seeds(name: str, measure: str) -> list[float]:
 
 
 def scores(measure: str) -> dict[str, list[float]]:
-    """{system: values by seed} of all systems that can be asked."""
+    """{system: values by seed} of all systems that can be asked, on the seeds that all of them have."""
     names = compared_systems()
     if measure in ("kind of thing", "names, 8 examples"):
         names = [name for name in names if name in TO_LANGUAGE]
-    return {name: seeds(name, measure) for name in names}
+    by_seed = {
+        name: {
+            row["seed"]: measurement(row, MEASURES[measure])
+            for row in results()["rows"]
+            if row["row"] == name
+        }
+        for name in names
+    }
+    common = sorted(set.intersection(*map(set, by_seed.values())))
+    return {name: [values[seed] for seed in common] for name, values in by_seed.items()}
 
 
 def settings_table(settings: Mapping[str, Mapping]) -> str:
