@@ -229,6 +229,7 @@ GESTURES: dict[str, dict[str, Gesture]] = {
         "next thing by Enter": key("[role=application]", "Enter"),
         "to the middle by Home": key("[role=application]", "Home"),
         "click a dot": click("svg circle"),
+        "click a square": click("[data-first] >> nth=31"),
         "change places": press("Change places"),
         "another background": click("[data-background=pink]"),
         "another model": click("[data-model][aria-pressed=false]"),

@@ -16,10 +16,10 @@ const svg = make("http://www.w3.org/2000/svg");
 // Okabe and Ito's palette, lighter where the page is dark.
 const CSS = `
 .explorer { --ink: #1c1c1c; --soft: #5c5c5c; --line: #b9b9b9; --pale: #e9e9e9; --ground: #e9e9e9; --paper: #ffffff; --blue: #0072B2; --orange: #D98A00;
-  --green: #008060; --red: #C24A00; --sky: #bfe0f5; --pink: #B0508A; --onblue: #ffffff; color: var(--ink); background: var(--paper);
+  --green: #008060; --red: #C24A00; --sky: #bfe0f5; --pink: #B0508A; --crimson: #A8123E; --onblue: #ffffff; color: var(--ink); background: var(--paper);
   font: 14px/1.45 system-ui, sans-serif; position: relative; max-width: 60rem; padding: 4px 2px; }
 .explorer.dark { --ink: #ececec; --soft: #b4b4b4; --line: #666666; --pale: #333a40; --ground: #0a0f14; --paper: transparent; --blue: #56B4E9; --orange: #F0B030;
-  --green: #35C79A; --red: #FF8F52; --sky: #17455f; --pink: #E69AC6; --onblue: #10202a; }
+  --green: #35C79A; --red: #FF8F52; --sky: #17455f; --pink: #E69AC6; --crimson: #FF6F7D; --onblue: #10202a; }
 .explorer * { box-sizing: border-box; }
 .explorer svg { display: block; max-width: 100%; overflow: visible; user-select: none; }
 .explorer svg text { fill: var(--ink); font-size: 13px; }
@@ -156,14 +156,20 @@ function hovering(element, name, found) {
   element.addEventListener("pointerleave", () => found(null));
 }
 
-// A drag with the pointer: moved(x, y) in the element's own pixels, from the press on; `touch`: how a finger still scrolls.
+// A drag with the pointer: moved(x, y) in the element's own pixels, from the press on; `touch`: how a finger still scrolls. One that
+// may scroll must go sideways first, or lift where it pressed.
 function dragging(element, moved, ended = () => {}, touch = "none") {
   element.style.touchAction = touch;
   element.addEventListener("pointerdown", (event) => {
     const inside = (one) => { const box = element.getBoundingClientRect(); return [one.clientX - box.left, one.clientY - box.top]; };
-    const go = (one) => moved(...inside(one));
-    const ends = ["pointerup", "pointercancel"];
-    const stop = () => { removeEventListener("pointermove", go); ends.forEach((kind) => removeEventListener(kind, stop)); ended(); };
+    const ends = ["pointerup", "pointercancel"], far = (one) => [Math.abs(one.clientX - event.clientX), Math.abs(one.clientY - event.clientY)];
+    let waits = event.pointerType === "touch" && touch !== "none";
+    const go = (one) => {
+      const [dx, dy] = far(one);
+      if (waits && one !== event && dx > 6 && dx > dy) { waits = false; moved(...inside(event)); }
+      if (!waits) moved(...inside(one));
+    };
+    const stop = (one) => { if (waits && one.type === "pointerup" && Math.max(...far(one)) <= 6) moved(...inside(event)); removeEventListener("pointermove", go); ends.forEach((kind) => removeEventListener(kind, stop)); ended(); };
     addEventListener("pointermove", go);
     ends.forEach((kind) => addEventListener(kind, stop));
     go(event);
@@ -181,7 +187,7 @@ function fading(element) {
   return fade;
 }
 
-// Horizontal bars: rows of { name, value (0 to 1), colour, mark (of a second value), data, said (in place of the value) }.
+// Horizontal bars: rows of { name, value (0 to 1), colour, mark (of a second value), upto (an unknown value's bound), data, said (in place of the value) }.
 function bars(width, rows, { label, chance, show = percent, height = 22, room = 0, right = 44 } = {}) {
   const left = clamp(room || 8 * Math.max(...rows.map((row) => row.name.length)) + 12, 50, width / 2), wide = width - left - right;
   return svg("svg", { width, height: rows.length * height + 4, role: "img", "aria-label": label },
@@ -189,6 +195,7 @@ function bars(width, rows, { label, chance, show = percent, height = 22, room = 
       svg("text", { x: left - 8, y: height / 2 + 4, "text-anchor": "end" }, row.name),
       svg("rect", { x: left, y: 3, width: wide, height: height - 6, fill: "var(--pale)" }),
       svg("rect", { class: "smooth", x: left, y: 3, width: wide * row.value, height: height - 6, fill: row.colour || "var(--blue)" }),
+      row.upto != null && svg("rect", { x: left + 0.5, y: 3.5, width: wide * row.upto, height: height - 7, fill: "none", stroke: row.colour, "stroke-dasharray": "3 2" }),
       row.mark != null && svg("path", { d: `M${left + wide * row.mark} 1v${height - 2}`, stroke: "var(--ink)", "stroke-width": 2 }),
       svg("text", { class: "small", x: left + wide + 6, y: height / 2 + 4 }, row.said ?? show(row.value)))),
     chance != null && svg("path", { d: `M${left + wide * chance} 0v${rows.length * height}`, stroke: "var(--ink)", "stroke-dasharray": "3 3" }));

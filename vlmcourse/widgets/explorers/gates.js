@@ -12,7 +12,7 @@ export default {
     const unpacked = (text) => Uint8Array.from(atob(text), (one) => one.charCodeAt(0)), bytes = unpacked(data.probabilities), pairs = unpacked(written), firsts = unpacked(data.first), last = steps.length - 1, limit = grid.at(-1);
     const rowOf = { step: 0, factor: steps.length, trained: steps.length + factors.length, closed: steps.length + factors.length + grid.length * names.length, alone: steps.length + factors.length + 2 * grid.length * names.length }, asTrained = factors.findIndex((one) => Math.abs(one - 1) < 1e-6);
     // `saved`: the number of the opening whose answers are saved; `factor`: that of all gates' factor; null where there is none.
-    const state = { view: "says", picture: 0, gate: 0, step: last, factor: asTrained, values: [...trained], base: "trained", saved: last, what: "gates as trained", asked: null, text: data.text, tried: {}, message: "" };
+    const state = { view: "says", picture: 0, gate: 0, step: last, factor: asTrained, values: [...trained], base: "trained", saved: last, what: "gates as trained", asked: null, text: data.text, tried: {}, ghost: null, previous: null, message: "" };
     const colour = (gate) => COLOURS[gate % COLOURS.length], dash = (gate) => DASHES[Math.floor(gate / COLOURS.length)];
 
     // What the model says of a picture: { words, probabilities, written }, and of what is saved `first`, the probability of the first word written.
@@ -28,7 +28,8 @@ export default {
     let latest = 0;
     async function changed(changes) {
       const before = pictures.map((_, picture) => said(picture)); // is shown till the kernel has answered
-      Object.assign(state, { message: "" }, changes);
+      const previous = held === null && changes.values?.some((value, gate) => value !== state.values[gate]) ? before.map((one) => one.written) : state.previous;
+      Object.assign(state, { message: "", ghost: null, previous }, changes);
       const number = (latest += 1), known = state.saved !== null && state.text === data.text;
       state.asked = known ? null : before;
       draw();
@@ -39,6 +40,7 @@ export default {
       } catch (error) { if (number === latest) state.message = error.message; }
       if (number === latest) draw();
     }
+    const differs = (picture) => state.previous !== null && state.previous[picture] !== said(picture).written;
     const toStep = (step) => changed({ step, factor: step === last ? asTrained : null, values: gates.map((line) => line[step]), saved: rowOf.step + step, base: "trained", what: step === last ? "gates as trained" : `gates of step ${steps[step]} in the trained model` });
     const toFactor = (index) => index === asTrained ? toStep(last) : changed({ factor: index, values: trained.map((value) => clamp(value * factors[index], -0.999, 0.999)), saved: rowOf.factor + index, base: factors[index] ? "trained" : "closed",
       what: factors[index] ? `all gates times ${factors[index].toFixed(1)}` : "all gates closed: the language model alone" });
@@ -47,8 +49,9 @@ export default {
     function toValue(gate, wanted) {
       const value = stops(gate).reduce((best, one) => (Math.abs(one - wanted) < Math.abs(best - wanted) ? one : best)), index = grid.indexOf(value), closed = state.base === "closed", base = closed ? trained.map(() => 0) : trained;
       const free = ask && !state.values.every((one, at) => at === gate || Math.abs(one - base[at]) < 1e-4), values = (free ? state.values : base).map((one, at) => (at === gate ? value : one));
+      const jumped = values.some((one, at) => at !== gate && Math.abs(one - state.values[at]) > 1e-3);
       const row = index >= 0 ? rowOf[state.base] + gate * grid.length + index : closed ? rowOf.alone + gate : rowOf.step + last;
-      changed({ gate, step: last, factor: null, values, saved: free ? null : row, what: `${names[gate]} at ${signed(value)}${index < 0 ? " (as trained)" : ""}, ${free ? "set by hand" : `the others ${closed ? "closed" : "as trained"}`}` });
+      changed({ gate, step: last, factor: null, values, ghost: jumped ? state.values : gate === state.gate ? state.ghost : null, saved: free ? null : row, what: `${names[gate]} at ${signed(value)}${index < 0 ? " (as trained)" : ""}, ${free ? "set by hand" : `the others ${closed ? "closed" : "as trained"}`}` });
     }
     const toNext = (gate, way) => { const all = stops(gate), at = all.findIndex((one) => Math.abs(one - state.values[gate]) < 1e-6); toValue(gate, at < 0 ? state.values[gate] + way * (grid[1] - grid[0]) : all[clamp(at + way, 0, all.length - 1)]); };
 
@@ -58,6 +61,7 @@ export default {
     // Steps lie on a logarithmic axis, since most happens early.
     const left = 80, across = () => Math.min(space(), 620) - left - 12, x = (step) => left + (across() * Math.log(steps[step])) / Math.log(steps[last]);
     const nearest = (at) => steps.reduce((best, _, step) => (Math.abs(x(step) - at) < Math.abs(x(best) - at) ? step : best), 0);
+    const rightAt = (right, step) => right(sentenceOf(writtenAt(step)));
     const RIGHT = 32; // the room of two rows: where the thing is right, and where the background is
     function chart() {
       const head = 18, high = 100, low = 68, floor = head + high + 22, top = Math.max(0.1, ...gates.flat().map(Math.abs)) * 1.1, tick = Math.floor(10 * top) / 10, y = (value) => head + (high * (top - value)) / (2 * top), most = Math.max(...loss, blind) * 1.05, down = (value) => floor + low * (1 - value / most), unit = most > 3 ? 2 : 1, at = x(state.step);
@@ -76,19 +80,20 @@ export default {
         svg("text", { class: "small soft", x: left + 4, y: floor - 5 }, "training loss, nats a word"),
         ticks.map((tick) => { const at = left + (across() * Math.log(tick)) / Math.log(steps[last]); return svg("text", { class: "small soft", x: at, y: down(0) + 16 + RIGHT, "text-anchor": "middle" }, tick); }),
         [["thing", (text) => namesThing(text, state.picture)], ["background", (text) => text.split(" ").includes(backgrounds[state.picture])]].map(([title, right], row) => [svg("text", { class: "small soft", x: left - 6, y: down(0) + 17 + 15 * row, "text-anchor": "end" }, title),
-          steps.map((_, step) => right(sentenceOf(writtenAt(step))) && svg("rect", { "data-right": title, x: x(step) - 3, y: down(0) + 8 + 15 * row, width: 6, height: 10, fill: row ? "var(--sky)" : "var(--green)", stroke: "var(--green)" }))]),
+          steps.map((_, step) => rightAt(right, step) && svg("rect", { "data-right": title, "data-holds": String(rightAt(right, Math.min(step + 1, last))), x: x(step) - 3, y: down(0) + 8 + 15 * row, width: 6, height: 10, fill: rightAt(right, Math.min(step + 1, last)) ? "var(--green)" : "none", stroke: "var(--green)" }))]),
         svg("text", { class: "small soft", x: left + across() / 2, y: down(0) + 32 + RIGHT, "text-anchor": "middle" }, "training step, logarithmic"));
     }
 
     // The gates as tracks, of which each can be dragged.
-    const ROW = 30, name = () => (width() < 460 ? 128 : 166), track = () => Math.min(space(), 520) - name() - 56, place = (value) => name() + (track() * (clamp(value, -limit, limit) + limit)) / (2 * limit);
+    const ROW = 34, name = () => (width() < 460 ? 128 : 166), track = () => Math.min(space(), 520) - name() - 56, place = (value) => name() + (track() * (clamp(value, -limit, limit) + limit)) / (2 * limit);
     function tracks() {
       return svg("svg", { width: name() + track() + 56, height: names.length * ROW + 22, "aria-hidden": "true" }, names.map((label, gate) => {
-        const value = state.values[gate], y = gate * ROW + 15, chosen = gate === state.gate;
-        return svg("g", { "data-gate": gate, "data-value": value, style: "cursor:ew-resize" }, svg("rect", { x: 0, y: y - 15, width: name() + track() + 56, height: ROW, rx: 6, fill: chosen ? "var(--pale)" : "transparent" }),
-          svg("path", { d: `M6 ${y}h16`, stroke: colour(gate), "stroke-dasharray": dash(gate), "stroke-width": 4 }), svg("text", { class: "small", x: 28, y: y + 4 }, name() < 140 ? label.replace("attention", "attn.").replace("feed-forward", "feed-f.") : label),
+        const value = state.values[gate], y = gate * ROW + ROW / 2, chosen = gate === state.gate, ghost = state.ghost && Math.abs(state.ghost[gate] - value) > 1e-3 && gate !== state.gate, things = state.tried[gate];
+        return svg("g", { "data-gate": gate, "data-value": value, style: "cursor:ew-resize" }, svg("rect", { x: 0, y: y - ROW / 2, width: name() + track() + 56, height: ROW, rx: 6, fill: chosen ? "var(--pale)" : ghost ? "var(--sky)" : "transparent" }),
+          svg("path", { d: `M6 ${y}h16`, stroke: colour(gate), "stroke-dasharray": dash(gate), "stroke-width": 4 }), svg("text", { class: "small", x: 28, y: y + (things ? -3 : 4) }, name() < 140 ? label.replace("attention", "attn.").replace("feed-forward", "feed-f.") : label), things && svg("text", { class: "small", x: 28, y: y + 12, "data-tried": gate, style: "font-weight:600;fill:var(--green)" }, svg("title", {}, things.join(", ")), `alone: ${things.length} of ${pictures.length}`),
           svg("path", { d: `M${place(-limit)} ${y}H${place(limit)}`, stroke: "var(--line)", "stroke-width": 4, "stroke-linecap": "round" }), svg("path", { d: `M${place(0)} ${y - 8}v16`, stroke: "var(--ink)" }),
           svg("path", { d: `M${place(0)} ${y}H${place(value)}`, stroke: colour(gate), "stroke-width": 6 }), svg("path", { d: `M${place(trained[gate])} ${y - 13}v26`, stroke: "var(--soft)", "stroke-dasharray": "2 2" }),
+          ghost && svg("path", { "data-was": gate, d: `M${place(state.ghost[gate])} ${y}m-7 0a7 7 0 1 0 14 0a7 7 0 1 0 -14 0`, fill: "none", stroke: "var(--ink)", "stroke-dasharray": "3 2" }),
           svg("circle", { cx: place(value), cy: y, r: 8, fill: colour(gate), stroke: "var(--ink)", "stroke-width": chosen ? 2 : 0 }), svg("text", { class: "small", x: name() + track() + 14, y: y + 4 }, signed(value)));
       }), [-limit, 0, limit].map((value) => svg("text", { class: "small soft", x: place(value), y: names.length * ROW + 16, "text-anchor": "middle" }, signed(value))));
     }
@@ -96,25 +101,24 @@ export default {
     function says() {
       const found = said(), right = nouns[state.picture], first = found.written.split(" ")[0], own = first && !found.words.includes(first) && found.first !== undefined;
       const shown = found.words.map((word, index) => [word, found.probabilities[index]]).concat(own ? [[first, found.first]] : []), rest = Math.max(0, 1 - shown.reduce((sum, [, value]) => sum + value, 0));
-      const rows = [...shown.map(([word, value]) => ({ name: word === first ? `→ ${word}` : word, value, colour: right.includes(word) ? "var(--green)" : "var(--blue)", data: { "data-answer": word } })), { name: "all others", value: rest, colour: "var(--line)" }];
+      const [best, second] = shown.map(([, value]) => percent(value)).sort().reverse(), tie = best === second ? best : null;
+      const rows = [...shown.map(([word, value]) => ({ name: word === first ? `→ ${word}` : word, value, said: percent(value) === tie ? value.toFixed(3).replace(/^0/, "") : percent(value), colour: right.includes(word) ? "var(--green)" : "var(--blue)", data: { "data-answer": word } })), { name: "all others", value: rest, colour: "var(--line)" }];
       const told = `${state.what}. Next word: ${rows.map((row) => `${row.name} ${percent(row.value)}`).join(", ")}. It writes: ${state.text} ${found.written || "(nothing)"}. It names ${pictures.filter((_, index) => namesThing(said(index).written, index)).length} of ${pictures.length} things.`;
       plot.replaceChildren(chart());
-      board.replaceChildren(tracks());
       setting.textContent = `${state.what[0].toUpperCase()}${state.what.slice(1)}.`;
-      asked.textContent = `${state.text} …`;
+      asked.replaceChildren(`${state.text} …`, html("span", { class: "small soft", style: "float:right" }, html("span", { class: "good" }, "✓"), " right thing, ■ end"));
       const sentences = pictures.map((_, index) => said(index).written);
+      if (!held && state.saved >= rowOf.alone && state.text === data.text) state.tried[state.saved - rowOf.alone] = nouns.filter((_, index) => namesThing(sentences[index], index)).map((wanted) => wanted.join(" and "));
+      board.replaceChildren(tracks());
       answers.replaceChildren(...sentences.map((text, index) => { const sentence = sentenceOf(text), ends = !text.endsWith("…"), after = text.slice(sentence.length), chosen = index === state.picture;
-        return html("div", { "data-picture": index, title: text, style: `display:flex;gap:8px;align-items:center;height:40px;padding:0 4px;border-radius:6px;cursor:pointer;border:2px solid ${chosen ? "var(--orange)" : "transparent"}` }, html("img", { src: pictures[index], width: 34, height: 34, alt: "" }),
-          html("span", { style: "flex:1;line-height:1.2;overflow:hidden;display:-webkit-box;-webkit-box-orient:vertical;-webkit-line-clamp:2" }, html("strong", { "data-written": index }, sentence), html("span", { class: "soft small" }, after, ends ? " ■" : "")),
+        return html("div", { "data-picture": index, title: text, style: `display:flex;gap:8px;align-items:center;height:52px;padding:0 4px 0 8px;border-radius:6px;cursor:pointer;border:2px solid ${chosen ? "var(--orange)" : "transparent"}${differs(index) ? ";box-shadow:inset 4px 0 0 var(--blue)" : ""}`, ...(differs(index) && { "data-changed": "true" }) }, html("img", { src: pictures[index], width: 44, height: 44, alt: "" }),
+          html("span", { style: "flex:1;line-height:1.2;overflow:hidden;display:-webkit-box;-webkit-box-orient:vertical;-webkit-line-clamp:2" }, html("strong", { "data-written": index }, sentence), html("span", { class: "soft small" }, after, ends ? "\u00a0■" : "")),
           html("span", { class: "good" }, namesThing(text, index) ? "✓" : "")); }));
       answers.setAttribute("aria-label", `Pictures and what is written of each; arrow keys, Home and End choose. ${sentences.map((text, index) => `${nouns[index].join(" and ")}: ${text || "nothing"}`).join("; ")}. Chosen: ${right.join(" and ")}.`);
       likely.replaceChildren(bars(beside() ? SAID : Math.min(width(), 400), rows, { label: told, room: 96 }));
-      if (!held && state.saved >= rowOf.alone && state.text === data.text) state.tried[state.saved - rowOf.alone] = nouns.filter((_, index) => namesThing(sentences[index], index)).map((wanted) => wanted.join(" and "));
-      const kept = Object.entries(state.tried);
-      tally.replaceChildren(html("p", { style: "margin:2px 0" }, kept.length ? "One gate alone, at its mark, names:" : "Close all gates, then put one on its dotted mark: how many things it names alone is kept here."), ...kept.map(([gate, things]) => html("p", { "data-tried": gate, style: "margin:2px 0" },
-        `${names[gate]} (${signed(trained[gate])}): `, html("strong", {}, `${things.length} of ${pictures.length}`), things.length ? html("span", { class: "good" }, ` ${things.join(", ")}`) : "")));
       const away = !ask && state.base === "trained" && state.values.filter((value, gate) => Math.abs(value - trained[gate]) > 1e-3).length > 1;
-      rule.textContent = `A gate moves by ${(grid[1] - grid[0]).toFixed(2)}, and stops at its dotted mark, where training put it.${ask ? "" : away ? " Move one: the others go to as trained." : ` Only one gate at a time can be set by hand; the others are ${state.base === "closed" ? "closed" : "as trained"}.`}`;
+      board.style.opacity = away ? 0.6 : 1;
+      rule.textContent = ask ? "Any gate by hand; it stops at its dotted mark." : away ? "Move one gate by hand: the others jump to as trained." : `One gate by hand, the others ${state.base === "closed" ? "closed" : "as trained"}; it stops at its dotted mark.`;
       plot.setAttribute("aria-label", `Gates and loss over training, at step ${steps[state.step]} of ${steps[last]}; left and right go through training, Home and End to its ends. Loss ${loss[state.step].toFixed(2)}; with all gates closed ${blind.toFixed(2)}.`);
       board.setAttribute("aria-label", `Gates; up and down choose one, left and right move it, Home and End to its ends. ${names.map((one, gate) => `${one} ${signed(state.values[gate])}`).join(", ")}. Chosen: ${names[state.gate]}.`);
       return told;
@@ -123,11 +127,15 @@ export default {
       const { opening: now, note } = opened(), norms = gradients[now], usual = gradients[AS_TRAINED], silent = Object.keys(norms).filter((part) => !norms[part]), all = Object.values(gradients).flatMap(Object.values).filter((value) => value > 0);
       const low = Math.floor(Math.log10(Math.min(...all)) - 0.01), high = Math.ceil(Math.log10(Math.max(...all))), number = (value) => (value === 0 ? "none" : value >= 10 ? value.toFixed(0) : value.toPrecision(2));
       const length = (value) => (value ? (Math.log10(value) - low) / (high - low) : 0);
-      const rows = Object.entries(norms).map(([part, value]) => ({ name: part, value: length(value), mark: usual?.[part] ? length(usual[part]) : null, said: number(value), data: { "data-part": part } }));
+      const rows = Object.entries(norms).map(([part, value]) => ({ name: part, value: length(value), mark: usual?.[part] ? length(usual[part]) : null, said: `${number(value)}${usual && norms !== usual ? ` (${number(usual[part])})` : ""}`, data: { "data-part": part } }));
       const told = `${now}: ${rows.map((row) => `${row.name} ${row.said}`).join(", ")}.`;
       opening.set(now);
-      norm.replaceChildren(html("p", {}, note), bars(Math.min(width() - 4, 560), rows, { label: `Norm of the gradient. ${told}`, room: 146 }),
-        html("p", { class: "small soft" }, `Norm of the training loss's gradient for each group of parameters (nats per unit of the parameter). The bars are logarithmic, from ${10 ** low} to ${10 ** high} for every choice of gates. Tick: with all gates as trained. 'New words': the embeddings of <image> and <EOC>, the only words that are trained. 'Norms before them': the layer norms before gated attention and gated feed-forward.`), html("p", {}, `No gradient reaches: ${silent.join(", ")}.`));
+      const wide = Math.min(width() - 4, 560), room = 146, right = 104, drawn = bars(wide, rows, { label: `Norm of the gradient. ${told}`, room, right }), from = Math.min(room, wide / 2), floor = rows.length * 22 + 2;
+      const ticks = Array.from({ length: high - low + 1 }, (_, index) => low + index).filter((power) => power % 2 === 0);
+      drawn.setAttribute("height", floor + 20);
+      drawn.append(...ticks.flatMap((power) => { const at = from + (wide - from - right) * length(10 ** power); return [svg("path", { d: `M${at} 0V${floor}`, stroke: "var(--soft)", "stroke-width": 0.5, "stroke-dasharray": "2 3" }), svg("text", { class: "small soft", x: at, y: floor + 14, "text-anchor": "middle" }, 10 ** power)]; }));
+      norm.replaceChildren(html("p", {}, note || "\u00a0"), html("p", { class: "small soft" }, `Norm of the loss's gradient, logarithmic${norms === usual ? "" : "; in brackets, and as a tick: all gates as trained"}.`), drawn, html("p", {}, `No gradient reaches: ${silent.join(", ")}.`),
+        html("p", { class: "small soft" }, "'New words': the embeddings of <image> and <EOC>, the only words that are trained. 'Norms before them': the layer norms before gated attention and gated feed-forward."));
       return told;
     }
 
@@ -141,7 +149,6 @@ export default {
       whole.style.gridTemplateColumns = beside() ? `minmax(0, 1fr) ${SAID}px` : "minmax(0, 1fr)";
       speech.style.gridArea = beside() ? "1 / 2 / span 3 / 3" : "";
       whole.style.gridTemplateRows = beside() ? "auto auto 1fr" : "";
-      if (tally.parentElement !== (beside() ? speech : below)) beside() ? speech.append(tally) : rule.after(tally);
       const told = state.view === "says" ? says() : learns();
       message.textContent = state.message;
       say(told);
@@ -152,13 +159,15 @@ export default {
     const setting = html("p", { "aria-hidden": "true", style: "font-weight:600;font-size:13px;min-height:2.9em" }), asked = html("p", { "aria-hidden": "true", style: "margin:0 0 2px" }), message = html("p", { class: "message", role: "alert" });
     let held = null; // the gate that is dragged
     let playing = null;
-    const stop = () => { clearInterval(playing); playing = null; player.textContent = "▶ Play"; };
+    const stop = () => { clearTimeout(playing); playing = null; player.textContent = "▶ Play"; };
     const player = button("▶ Play", () => {
       if (playing) return stop();
       let step = state.step >= last ? 0 : state.step;
       toStep(step);
       player.textContent = "Pause";
-      playing = setInterval(() => { if (step >= last || !stage.isConnected) return stop(); toStep((step += 1)); }, 350);
+      // Longer where a sentence has changed.
+      const wait = () => { playing = setTimeout(() => { if (step >= last || !stage.isConnected) return stop(); toStep((step += 1)); wait(); }, pictures.some((_, picture) => differs(picture)) ? 700 : 200); };
+      wait();
     });
     const byHand = (act) => (...given) => { stop(); act(...given); };
     const scrub = slider("training step", { min: 0, max: last, value: last, show: (step) => (atStep() ? `${steps[step]}` : "–") }, byHand(toStep));
@@ -179,14 +188,16 @@ export default {
     }
     const opening = choice("gates", Object.keys(gradients).map((one) => [one, one]), null, toOpening);
     const typed = ask && field("text", data.text, (text) => changed({ text: text.trim() || data.text }), { size: 24 });
-    const rule = html("p", { class: "small", "aria-hidden": "true" }), tally = html("div", { class: "small" }), notes = [
-      "What it says: ✓: it begins with the right thing. ■: the model ends here. …: stopped here, perhaps within a word. Bars: probability of the next word (0 to 1), in a fixed order. →: the word it writes. Green: the thing of the picture.",
-      `Marks under the loss: where it says the right thing, the right background. The other weights are those of step ${steps[last]}: gates of an early step can suit them badly, and probabilities jump, though the loss was falling then.`,
-      "Dashed: the trained model with its gates closed, on held-out pages. The first losses lie above it although the gates are nearly closed: <image> and <EOC> are not yet learnt, and each step sees other pages.",
-    ].map((text) => html("p", { class: "small soft" }, text));
-    const speech = html("div", { style: "min-width:0" }, setting, asked, answers, likely), below = html("div", { style: "grid-column:1 / -1" }, rule, notes);
-    const whole = html("div", { style: "display:grid;gap:8px 24px" }, plot, speech, html("div", { class: "controls", style: "margin:0" }, all, factor), board, below);
-    const hint = html("p", { class: "small soft" }, "Drag the orange line through training, or press Play. Or set the gates yourself, below.");
+    const rule = html("p", { class: "small", "aria-hidden": "true", style: "margin:0;min-height:1.5em" });
+    const notes = html("details", { class: "small soft", style: "grid-column:1 / -1" }, html("summary", { style: "cursor:pointer" }, "What the marks mean"), [
+      "Under the loss, of the chosen picture: where the model says the right thing, and the right background. Hollow: wrong again at the next saved step, so perhaps chance.",
+      "Sentences: …: stopped here, perhaps within a word. Blue edge: just changed. Bars: probability of the next word (0 to 1), in a fixed order; →: the word it writes; green: the thing of the picture.",
+      `All but the gates is as of step ${steps[last]}: gates of an early step can suit it badly, and probabilities jump, though the loss was falling then.`,
+      "Grey dashed line in the loss: the trained model with its gates closed, on held-out pages. The first losses lie above it: <image> and <EOC> are not yet learnt, and each step sees other pages.",
+    ].map((text) => html("p", {}, text)));
+    const speech = html("div", { style: "min-width:0" }, setting, asked, answers, likely);
+    const whole = html("div", { style: "display:grid;gap:8px 24px" }, plot, speech, html("div", { class: "controls", style: "margin:0" }, all, factor), html("div", { style: "min-width:0" }, rule, board), notes);
+    const hint = html("p", { class: "small soft" }, `Drag the orange line through training, or press Play. Or set the gates yourself, below: ${ask ? "any of them" : "all at once, or one by hand"}.`);
     const says_ = [player, scrub, hint, whole, ...(typed ? [typed] : [])], learns_ = [opening, norm];
     controls.append(buttons("", [["says", "what it says"], ["learns", "who learns"]], state.view, (view) => { stop(); state.view = view; if (view === "learns" && state.saved === last) toFactor(0); else draw(); }), player, scrub, opening, ...(typed ? [typed] : []));
     stage.append(hint, message, whole, norm);
@@ -195,7 +206,11 @@ export default {
     const ends = (element, to) => element.addEventListener("keydown", (event) => { if (["Home", "End"].includes(event.key)) { event.preventDefault(); to(event.key === "End"); } });
     ends(plot, (end) => byHand(toStep)(end ? last : 0));
     arrows(plot, byHand((dx, dy) => toStep(clamp(state.step + dx - dy, 0, last))));
-    dragging(board, byHand((at, y) => { held ??= clamp(Math.floor(y / ROW), 0, names.length - 1); toValue(held, (2 * limit * (at - name())) / track() - limit); }), () => { held = null; draw(); }, "pan-y");
+    dragging(board, byHand((at, y) => {
+      if (held === null) Object.assign(state, { previous: pictures.map((_, picture) => said(picture).written) }); // marked is what changes since
+      held ??= clamp(Math.floor(y / ROW), 0, names.length - 1);
+      toValue(held, (2 * limit * (at - name())) / track() - limit);
+    }), () => { held = null; draw(); }, "pan-y");
     arrows(board, byHand((dx, dy) => (dy ? changed({ gate: clamp(state.gate + dy, 0, names.length - 1) }) : toNext(state.gate, dx))));
     ends(board, (end) => byHand(toValue)(state.gate, end ? limit : -limit));
     const choose = (index) => { state.picture = (index + pictures.length) % pictures.length; draw(); };

@@ -1,4 +1,5 @@
-// The scene maker: drag things over a picture, resize them, recolour it, and ask a model. Without a kernel two things have five places.
+// The scene maker: drag things over a picture, resize them, recolour it, and ask a model. Without a kernel two things have five places, and what is said
+// first at all of them is one picture.
 
 const SMALL = 0.15, LARGE = 0.8;
 
@@ -9,15 +10,15 @@ export default {
     const { controls, stage, say, width, redraw } = frame(el, "scene", "Scene maker");
     const names = Object.keys(models), colours = Object.keys(backgrounds), drawn = { ...sprites };
     const begin = () => words.map((word, index) => ({ word, x: start[index][0], y: start[index][1], size }));
-    const state = { things: begin(), chosen: 0, background: data.background, model: names[0], texts: Object.fromEntries(names.map((name) => [name, models[name].text])), answers: [], before: {}, now: {}, split: "", waiting: false, message: "" };
+    const state = { things: begin(), chosen: 0, background: data.background, model: names[0], texts: Object.fromEntries(names.map((name) => [name, models[name].text])), answers: [], before: {}, now: {}, slots: {}, split: "", waiting: false, message: "" };
     const text = () => state.texts[state.model], thing = () => state.things[state.chosen];
     const tables = Object.fromEntries(names.map((name) => [name, Uint8Array.from(atob(models[name].table), (one) => one.charCodeAt(0))]));
     const placeOf = ({ x, y }) => positions.findIndex((place) => Math.abs(place[0] - x) + Math.abs(place[1] - y) < 1e-6);
 
     // A model's saved answers with the two things at places a and b.
-    function answersAt(name, a, b) {
+    function answersAt(name, a, b, background = state.background) {
       const { words: all, count } = models[name], table = tables[name], two = (at) => table[2 * at] + 256 * table[2 * at + 1];
-      const scene = (a * (positions.length - 1) + (b < a ? b : b - 1)) * colours.length + colours.indexOf(state.background);
+      const scene = (a * (positions.length - 1) + (b < a ? b : b - 1)) * colours.length + colours.indexOf(background);
       return Array.from({ length: count }, (_, index) => { const at = 2 * (scene * count + index); return [all[two(at)], two(at + 1) / 65535]; });
     }
     // A model's answers that are saved for the scene of now, or null.
@@ -28,16 +29,46 @@ export default {
       if (a < 0 || b < 0) return null;
       return { split: splits[colours.indexOf(state.background)], answers: answersAt(name, a, b) };
     }
-    // How often each model says each thing first on this background, and something else, with the two at each pair of places.
-    const COLOURS = ["var(--green)", "var(--orange)", "var(--pink)"], colourOf = (answer) => COLOURS[[...new Set(state.things.map((one) => one.word))].findIndex((word) => answer.split(" ").includes(word)) % COLOURS.length] ?? "var(--blue)";
-    const pairs = positions.flatMap((_, a) => positions.flatMap((_, b) => (a === b ? [] : [[a, b]])));
-    function tally() {
-      const counts = names.map((name) => { const firsts = pairs.map(([a, b]) => answersAt(name, a, b)[0][0].split(" ")), of = words.map((word) => firsts.filter((said) => said.includes(word)).length); return [...of, firsts.length - of.reduce((sum, one) => sum + one, 0)]; });
-      const heads = [...words, "else"], fills = [COLOURS[0], COLOURS[1], "var(--line)"], wide = 90;
-      return html("table", { class: "small", style: "border-collapse:collapse;margin:10px 0 0;text-align:right;border:0" }, html("caption", { style: "text-align:left;caption-side:top;padding:0 0 4px;color:var(--ink);font-size:12px" }, `What each says first at all ${pairs.length} placements on ${state.background}`),
-        html("tr", {}, html("td", {}), heads.map((head) => html("th", { scope: "col", style: "padding:0 0 0 10px;font-weight:normal" }, head)), html("td", {})),
-        names.map((name, row) => html("tr", { "data-tally": name }, html("th", { scope: "row", style: "text-align:left;font-weight:normal;padding:0" }, name), counts[row].map((count) => html("td", { style: "padding:0 0 0 10px" }, count)),
-          html("td", { style: "padding:0 0 0 10px" }, svg("svg", { width: wide, height: 10, "aria-hidden": "true" }, counts[row].map((count, at) => svg("rect", { x: (wide * counts[row].slice(0, at).reduce((sum, one) => sum + one, 0)) / pairs.length, y: 0, width: (wide * count) / pairs.length, height: 10, fill: fills[at] })))))));
+    // A word has its colour everywhere; grey is what is not in the picture.
+    const COLOURS = ["var(--orange)", "var(--crimson)", "var(--pink)", "var(--green)"], names_ = (answer, word) => answer.split(" ").includes(word);
+    const colourOf = (answer) => COLOURS[[...new Set([...words, ...state.things.map((one) => one.word)])].findIndex((word) => names_(answer, word)) % COLOURS.length] ?? "var(--soft)";
+    const where = ({ x, y }) => [["top", "", "bottom"][Math.min(2, Math.floor(3 * y))], ["left", "", "right"][Math.min(2, Math.floor(3 * x))]].filter(Boolean).join(" ") || "in the middle";
+    // What each model says first at all placements on each background: a square for each, the first thing's place downwards, the second's to the right.
+    const HEAD = 18, COUNT = 20;
+    let map = { wide: 0 };
+    function drawMap(wide) {
+      const name = 62, per = Math.floor((wide - name) / colours.length), square = clamp(Math.floor((per - 6) / positions.length), 4, 12), grid = square * positions.length, high = grid + COUNT;
+      const at = (column, row) => [name + column * per, HEAD + row * high], places = positions.map(([x, y]) => where({ x, y })), told = [];
+      const column = svg("rect", { y: 0, width: grid + 6, height: HEAD + names.length * high, rx: 4, fill: "var(--pale)" });
+      const frames = names.map((one) => svg("rect", { "data-now": one, width: square + 1, height: square + 1, fill: "none", stroke: "var(--ink)", "stroke-width": 2 }));
+      const drawn = svg("svg", { width: wide, height: HEAD + names.length * high, role: "img", style: "cursor:pointer" }, column,
+        colours.map((background, number) => svg("rect", { x: at(number)[0], y: 3, width: grid, height: 10, rx: 2, fill: `rgb(${backgrounds[background].join()})`, stroke: "var(--line)" }, svg("title", {}, background))),
+        names.map((one, row) => [svg("text", { class: "small", x: 0, y: at(0, row)[1] + grid / 2 + 4 }, one), svg("text", { class: "small soft", x: 0, y: at(0, row)[1] + grid + 12 }, words.join(" : ")),
+          colours.map((background, number) => {
+            const [x, y] = at(number, row), counts = words.map(() => 0);
+            const squares = positions.map((_, a) => positions.map((_, b) => {
+              if (a === b) return null;
+              const [first] = answersAt(one, a, b, background)[0];
+              words.forEach((word, index) => { counts[index] += names_(first, word); });
+              return svg("rect", { "data-first": first, x: x + b * square, y: y + a * square, width: square - 1, height: square - 1, fill: colourOf(first) }, svg("title", {}, `${words[0]} ${places[a]}, ${words[1]} ${places[b]}, on ${background}: ${first}`));
+            }));
+            told.push(`${one} on ${background} ${counts.join(" to ")}`);
+            return [squares, svg("text", { class: "small", "data-tally": one, "data-on": background, x: x + grid / 2 - 0.5, y: y + grid + 12, "text-anchor": "middle", style: counts[1] > counts[0] ? "font-weight:700" : "" }, counts.join(":"))];
+          })]), frames);
+      drawn.setAttribute("aria-label", `Said first at all placements, ${words.join(" to ")}: ${told.join("; ")}.`);
+      drawn.addEventListener("click", (event) => {
+        const box = drawn.getBoundingClientRect(), x = event.clientX - box.left - name, y = event.clientY - box.top - HEAD, number = clamp(Math.floor(x / per), 0, colours.length - 1), row = Math.floor(y / high);
+        const [a, b] = [y - row * high, x - number * per].map((one) => Math.floor(one / square)), hit = row >= 0 && a !== b && a < positions.length && b >= 0 && b < positions.length;
+        if (row >= 0) state.model = names[Math.min(row, names.length - 1)];
+        if (typed) typed.input.value = text();
+        changed({ ...(x >= 0 && { background: colours[number] }), ...(hit && { things: begin().map((one, index) => { const [px, py] = positions[[a, b][index]]; return { ...one, x: px, y: py }; }) }) });
+      });
+      const frame_ = () => {
+        const [a, b] = state.things.map(placeOf), number = colours.indexOf(state.background);
+        column.setAttribute("x", at(number)[0] - 3.5);
+        frames.forEach((one, row) => { const [x, y] = at(number, row); one.setAttribute("x", x + b * square - 1); one.setAttribute("y", y + a * square - 1); });
+      };
+      return { wide, drawn, frame: frame_ };
     }
     // What each model answers now, as far as it is known.
     const all = () => Object.fromEntries(names.map((name) => [name, name === state.model ? state.answers : saved(name)?.answers ?? []]));
@@ -104,50 +135,59 @@ export default {
       state.things.splice(state.chosen, 1);
       changed({ chosen: Math.max(0, state.chosen - 1) });
     }
-    const where = ({ x, y }) => [["top", "", "bottom"][Math.min(2, Math.floor(3 * y))], ["left", "", "right"][Math.min(2, Math.floor(3 * x))]].filter(Boolean).join(" ") || "in the middle";
-
     // The picture, and beside it, or below it on a phone, what models say.
-    const side = () => Math.min(width() - 8, 280), beside = () => width() >= 600, column = () => Math.min(372, beside() ? width() - side() - 28 : width());
+    const side = () => Math.min(width() - 8, 280), beside = () => width() >= 600, column = () => Math.min(480, beside() ? width() - side() - 24 : width());
     function draw() {
       const wide = side(), here = thing();
       canvas.replaceChildren(svg("svg", { width: wide, height: wide, "aria-hidden": "true", style: "overflow:hidden;border-radius:6px;box-shadow:0 0 0 1px var(--line);cursor:grab" },
         svg("rect", { width: wide, height: wide, fill: `rgb(${backgrounds[state.background].join()})` }),
         !ask && positions.map(([x, y]) => svg("circle", { cx: x * wide, cy: y * wide, r: 5, fill: "#00000090", stroke: "#ffffffb0" })),
-        state.things.map((one, index) => svg("image", { "data-thing": index, href: drawn[one.word], x: (one.x - one.size / 2) * wide, y: (one.y - one.size / 2) * wide, width: one.size * wide, height: one.size * wide })),
+        state.things.map((one, index) => svg("image", { "data-thing": index, style: "touch-action:none", href: drawn[one.word], x: (one.x - one.size / 2) * wide, y: (one.y - one.size / 2) * wide, width: one.size * wide, height: one.size * wide })),
         here && svg("rect", { x: (here.x - here.size / 2) * wide, y: (here.y - here.size / 2) * wide, width: here.size * wide, height: here.size * wide, fill: "none", stroke: "#1c1c1c", "stroke-dasharray": "5 4", "stroke-width": 1.5, "pointer-events": "none" }),
-        here && ask && svg("circle", { "data-handle": true, cx: clamp((here.x + here.size / 2) * wide, 8, wide - 8), cy: clamp((here.y + here.size / 2) * wide, 8, wide - 8), r: 8, fill: "#D98A00", stroke: "#1c1c1c", style: "cursor:nwse-resize" })));
-      things.replaceChildren(html("span", {}, "move:"), ...state.things.map((one, index) => html("button", { type: "button", "aria-pressed": String(index === state.chosen), "data-key": `thing-${index}`, onclick: () => { state.chosen = index; draw(); things.querySelectorAll("button")[index]?.focus(); } }, one.word)));
+        here && ask && svg("circle", { "data-handle": true, cx: clamp((here.x + here.size / 2) * wide, 8, wide - 8), cy: clamp((here.y + here.size / 2) * wide, 8, wide - 8), r: 8, fill: "#D98A00", stroke: "#1c1c1c", style: "cursor:nwse-resize;touch-action:none" })));
       swatches.replaceChildren(html("span", { style: width() < 480 ? "flex-basis:100%" : "" }, "background:"), ...colours.map((name) => html("button", { type: "button", title: name, "aria-label": `background ${name}`, "data-background": name, "aria-pressed": String(name === state.background),
         onclick: () => { changed({ background: name }); swatches.querySelector(`[data-background=${name}]`)?.focus(); },
         style: `width:30px;padding:0;background:rgb(${backgrounds[name].join()});${name === state.background ? "outline:3px solid var(--ink);outline-offset:1px" : ""}` })));
       const list = state.things.map((one) => `${one.word} ${where(one)}`).join(", ") || "nothing", scene = `${list}, on ${state.background}`;
       const answers = state.answers, told = answers.map(([word, value]) => `${word} ${percent(value)}`).join(", ");
       result.style.opacity = state.waiting ? 0.4 : 1;
-      const shown = state.things.map((one) => one.word), right = (answer) => shown.some((word) => answer.split(" ").includes(word)), choosing = text().includes(",");
-      // What is in the picture keeps its row; where it isn't among the saved answers it is below the last of them.
-      const least = answers.length ? answers.at(-1)[1] : 0, of = (word) => answers.find(([answer]) => answer.split(" ").includes(word));
-      const rows = [...(choosing || !answers.length ? [] : [...new Set(shown)].map((word) => of(word) ?? [word, null])), ...answers.filter(([answer]) => choosing || !right(answer))];
+      const shown = state.things.map((one) => one.word), right = (answer) => shown.some((word) => names_(answer, word)), choosing = text().includes(",");
+      // Each keeps its row: texts to choose among, what is in the picture, and a word as long as it is among the likeliest. What isn't among the saved answers is below the last of them.
+      const least = answers.length ? answers.at(-1)[1] : 0, below = `<\u00a0${percent(Math.max(least, 0.01))}`, of = (word) => answers.find(([answer]) => names_(answer, word));
+      const order = text().split(",").map((one) => one.trim()), others = answers.filter(([answer]) => !right(answer)), kept = (state.slots[state.model] ?? []).slice(0, others.length), fresh = others.filter(([word]) => !kept.includes(word));
+      const placed = others.map((_, at) => others.find(([word]) => word === kept[at]) ?? fresh.shift());
+      if (!choosing) state.slots[state.model] = placed.map(([word]) => word);
+      const rows = choosing ? [...answers].sort(([a], [b]) => order.indexOf(a) - order.indexOf(b)) : [...(answers.length ? [...new Set(shown)].map((word) => of(word) ?? [word, null]) : []), ...placed];
       const earlier = Object.fromEntries(state.before[state.model] ?? []);
       const seen = [...new Set(shown)].slice(0, 2);
       for (const one of chooser) {
         const found = one.dataset.model === state.model ? state.answers : saved(one.dataset.model)?.answers, [word, value] = found?.[0] ?? ["…", null], past = value === null ? word : state.before[one.dataset.model]?.[0]?.[0] ?? word;
         const chosen = one.dataset.model === state.model;
         one.setAttribute("aria-pressed", String(chosen));
-        one.style.cssText = row + (chosen ? "background:var(--pale);color:var(--ink);border-color:var(--blue);box-shadow:inset 0 0 0 2px var(--blue)" : ""); // not filled: coloured bars lie on it
-        const named = value !== null && right(word), share = (thing) => found?.find(([answer]) => answer.split(" ").includes(thing))?.[1] ?? 0, title = seen.map((thing) => `${thing} ${percent(share(thing))}`).join(", ");
-        one.replaceChildren(html("span", {}, one.dataset.model), html("span", {}, past === word ? "" : `${past} → `, html("strong", {}, word), value !== null && !named && html("span", { role: "img", "aria-label": "not in the picture" }, " ✗")), html("span", {}, value === null ? "" : percent(value)),
-          svg("svg", { width: 84, height: 9 * seen.length, role: "img", "aria-label": title }, value !== null && seen.map((thing, at) => [svg("rect", { x: 0, y: 9 * at + 1, width: 84, height: 7, fill: "var(--paper)", stroke: "var(--line)", "stroke-width": 0.5 }), svg("rect", { "data-share": thing, x: 0, y: 9 * at + 1, width: 84 * share(thing), height: 7, fill: COLOURS[at] })])));
+        one.style.cssText = row() + (chosen ? "background:var(--pale);color:var(--ink);border-color:var(--blue);box-shadow:inset 0 0 0 2px var(--blue)" : ""); // not filled: coloured bars lie on it
+        const named = value !== null && right(word), last = found?.at(-1)?.[1] ?? 0, other = found?.find(([answer]) => !right(answer)), wide = bar();
+        const shares = [...seen.map((thing) => [thing, found?.find(([answer]) => names_(answer, thing))?.[1] ?? null]), ...(other ? [other] : [])];
+        one.replaceChildren(html("span", {}, one.dataset.model), html("span", { style: "white-space:nowrap;overflow:hidden;text-overflow:ellipsis" }, past === word ? "" : `${past} → `, html("strong", {}, word), value !== null && !named && html("span", { role: "img", "aria-label": "not in the picture" }, " ✗")), html("span", {}, value === null ? "" : percent(value)),
+          svg("svg", { width: wide, height: 9 * (seen.length + 1), role: "img", "aria-label": value === null ? "not known" : shares.map(([thing, share]) => `${thing} ${share === null ? `< ${percent(Math.max(last, 0.01))}` : percent(share)}`).join(", ") }, value !== null && shares.map(([thing, share], at) => [svg("rect", { x: 0, y: 9 * at + 1, width: wide, height: 7, fill: "var(--paper)", stroke: "var(--line)", "stroke-width": 0.5 }),
+            share === null ? svg("rect", { "data-below": thing, x: 0.5, y: 9 * at + 1.5, width: wide * Math.max(last, 0.02), height: 6, fill: "none", stroke: colourOf(thing), "stroke-dasharray": "2 1.5" }) : svg("rect", { "data-share": thing, x: 0, y: 9 * at + 1, width: wide * share, height: 7, fill: colourOf(thing) })])));
       }
       if (apart) apart.textContent = `Of ${state.texts[names[listed]].split(",").length} texts, whose probabilities sum to 1:`;
-      heads.replaceChildren(html("span", {}, "model"), html("span", { style: "grid-column:span 2" }, "says first, probability"), html("span", {}, seen.flatMap((thing, row) => [row ? " " : "", html("span", { style: `color:${COLOURS[row]}` }, "■"), ` ${thing}`])));
-      result.replaceChildren(html("p", {}, `${state.model} ${choosing ? "chooses among" : "goes on"}: `, html("strong", {}, text()), choosing ? "" : " …"),
-        bars(column(), rows.map(([name, value]) => ({ name, value: value ?? 0, mark: earlier[name], said: value === null ? `< ${percent(Math.max(least, 0.01))}` : percent(value), colour: colourOf(name), data: { "data-answer": name } })), { label: `Answers of ${state.model}: ${told}`, room: answers.length ? 0 : 90 }),
-        html("p", { class: "small soft" }, `${choosing ? "Probability of each text. They share 1: two texts that both fit compete." : "Probability of the next word (0 to 1)."} Green, orange: the things of the picture. ✗: not in the picture. →: changed.${rows.some(([, value]) => value === null) ? ` < ${percent(Math.max(least, 0.01))}: not among its ${answers.length} likeliest.` : ""}${Object.keys(earlier).length ? " Tick: before the last change." : ""}`),
+      heads.style.cssText = row();
+      heads.replaceChildren(html("span", {}, "model"), html("span", {}, "says first"), html("span", { style: "grid-column:span 2" }, "probability"));
+      key.replaceChildren(...seen.map((thing) => html("span", { style: "display:inline-flex;align-items:center;gap:4px" }, html("img", { src: drawn[thing], width: 22, height: 22, alt: "" }), html("span", { style: `color:${colourOf(thing)}` }, "■"), thing)), html("span", {}, html("span", { style: "color:var(--soft)" }, "■"), " not in the picture"));
+      result.replaceChildren(html("p", { style: "margin-top:0" }, `${state.model} ${choosing ? "chooses among" : "goes on"}: `, html("strong", {}, text()), choosing ? "" : " …"),
+        bars(beside() ? wide : Math.min(column(), 372), rows.map(([name, value]) => ({ name, value: value ?? 0, upto: value === null ? least : null, mark: earlier[name], said: value === null ? below : percent(value), colour: colourOf(name), data: { "data-answer": name } })), { label: `Answers of ${state.model}: ${told}`, room: answers.length ? 0 : 90 }),
+        html("p", { class: "small soft" }, [rows.some(([, value]) => value === null) && `Outlined: not among its ${answers.length} likeliest.`, Object.keys(earlier).length && "Tick: before the last change."].filter(Boolean).join(" ")),
         ...(ask ? [html("p", { class: "small" }, `This scene: ${state.split}.`)] : []));
-      counted.replaceChildren(...(saved() ? [tally()] : []));
-      const home = beside() ? left_ : right_; // on a phone they come last
-      right_.style.width = `${column()}px`;
-      if (counted.parentElement !== home) home.append(counted);
+      const mapped = saved() !== null, room = Math.min(column(), 480);
+      counted.style.display = mapped ? "" : "none";
+      if (mapped && map.wide !== room) {
+        map = drawMap(room);
+        counted.replaceChildren(html("p", { class: "small", style: "margin:0 0 4px" }, `Said first at each placement: the ${words[0]}'s place downwards, the ${words[1]}'s to the right, each ↖ ↗ ↙ ↘ and middle. Click one to go there.`), map.drawn);
+      }
+      if (mapped) map.frame();
+      columns.style.gridTemplate = beside() ? `"picture models" auto "answers map" 1fr / ${wide}px minmax(0, 1fr)` : `"picture" "models" "map" "answers" / minmax(0, 1fr)`;
+      compared.style.width = `${column()}px`;
       message.textContent = state.message;
       for (const one of [bigger, taken]) if (one) one.style.display = here ? "" : "none";
       if (here) bigger?.set(here.size);
@@ -155,8 +195,8 @@ export default {
       say(`${scene}. ${state.model}, ${text()}: ${told || state.message}.`);
     }
 
-    const canvas = html("div", { tabindex: 0, role: "application" }), result = html("div", { style: "max-width:100%" }), counted = html("div", {}), message = html("p", { class: "message", role: "alert" });
-    const things = html("span", { class: "control", role: "group", "aria-label": "things" }), swatches = html("span", { class: "control", role: "group", "aria-label": "background" });
+    const canvas = html("div", { tabindex: 0, role: "application", style: "grid-area:picture;justify-self:start" }), result = html("div", { style: "grid-area:answers;min-width:0" }), counted = html("div", { style: "grid-area:map;min-width:0" }), message = html("p", { class: "message", role: "alert" });
+    const swatches = html("span", { class: "control", role: "group", "aria-label": "background" });
     const bigger = ask && slider("size", { min: SMALL, max: LARGE, step: 0.02, value: size, show: (value) => value.toFixed(2) }, resize);
     const taken = ask && button("Remove", remove);
     const typed = ask && field("ask", text(), (value) => { state.texts[state.model] = value; changed(); }, { size: 26 });
@@ -170,31 +210,39 @@ export default {
         changed({ chosen: state.things.length - 1 });
       } catch (error) { state.message = error.message; draw(); }
     }
-    const row = "display:grid;grid-template-columns:4.3rem 1fr 2.2rem 84px;align-items:center;gap:8px;text-align:left;width:100%;padding-left:9px;padding-right:9px;";
-    const chooser = names.map((name) => html("button", { type: "button", "data-model": name, style: row, onclick: () => { if (typed) typed.input.value = state.texts[name]; changed({ model: name }); } }));
-    const heads = html("div", { class: "small soft", "aria-hidden": "true", style: row }), listed = names.findIndex((name) => models[name].text.includes(","));
+    const bar = () => (beside() ? 110 : 76), row = () => `display:grid;grid-template-columns:4.3rem minmax(0, 1fr) 2rem ${bar()}px;align-items:center;gap:8px;text-align:left;width:100%;padding:2px 9px;`;
+    const chooser = names.map((name) => html("button", { type: "button", "data-model": name, onclick: () => { if (typed) typed.input.value = state.texts[name]; changed({ model: name }); } }));
+    const heads = html("div", { class: "small soft", "aria-hidden": "true" }), key = html("div", { class: "small", style: "display:flex;flex-wrap:wrap;gap:4px 14px;align-items:center" }), listed = names.findIndex((name) => models[name].text.includes(","));
     const apart = listed >= 0 && html("div", { class: "small soft", style: "border-top:1px solid var(--line);padding:4px 9px 0" });
-    const compared = html("div", { role: "group", "aria-label": "model, and what it says first", style: "display:grid;gap:4px;align-content:start" }, heads, chooser.flatMap((one, at) => (at === listed ? [apart, one] : [one])));
-    const left_ = html("div", {}, canvas), right_ = html("div", { style: "display:grid;gap:10px;max-width:100%" }, compared, result);
+    const compared = html("div", { role: "group", "aria-label": "model, and what it says first", style: "grid-area:models;display:grid;gap:4px;align-content:start;max-width:100%" }, key, heads, chooser.flatMap((one, at) => (at === listed ? [apart, one] : [one])));
+    const columns = html("div", { style: "display:grid;gap:14px 24px;align-items:start" }, canvas, compared, counted, result);
     if (typed) controls.append(typed);
     stage.append(html("p", { class: "small soft" }, ask ? "Drag a thing, or its orange corner to resize it. Arrow keys move what is chosen."
-      : `Drag the ${words.join(" or the ")}: it goes to the nearest dot; where the other one stands, they exchange. The ${words[1]} always lies in front. Choose a model for its bars. By keyboard in the picture: arrows, Home, Enter for the other thing.`),
-    html("div", { class: "controls" }, things, ...(ask ? [noun, button("Add", add), taken, bigger] : []), swatches, button("Change places", exchange), button("Start again", () => { changed({ things: begin(), chosen: 0, background: data.background }); state.before = {}; draw(); })),
-    message, html("div", { class: "columns", style: "gap:14px 24px" }, left_, right_), ...(ask ? [html("datalist", { id: "scene-nouns" }, nouns.map((name) => html("option", { value: name })))] : []));
+      : `Drag the ${words.join(" or the ")} onto a dot; dropped on the other one, the two exchange. A click on a dot moves the framed one there (keys: arrows, Home; Enter frames the other). Click a model to see its likeliest words.`),
+    html("div", { class: "controls" }, ...(ask ? [noun, button("Add", add), taken, bigger] : []), swatches, button("Change places", exchange), button("Start again", () => { changed({ things: begin(), chosen: 0, background: data.background }); state.before = {}; draw(); })),
+    message, columns, ...(ask ? [html("datalist", { id: "scene-nouns" }, nouns.map((name) => html("option", { value: name })))] : []));
 
     canvas.addEventListener("pointerdown", (event) => {
       const hit = event.target.closest("[data-thing]"), box = canvas.getBoundingClientRect(), x = (event.clientX - box.left) / side(), y = (event.clientY - box.top) / side();
       if (hit) state.chosen = +hit.dataset.thing;
-      const corner = event.target.closest("[data-handle]"), [px, py] = near(x, y);
+      const corner = event.target.closest("[data-handle]");
       if (hit || corner) held = { corner, shift: hit && [thing().x - x, thing().y - y], from: state.things.map(({ x, y }) => ({ x, y })), before: state.now };
-      else if (!ask && Math.hypot(px - x, py - y) * side() < 24) move(px, py);
+      pressed = hit || corner || ask ? null : [x, y];
+    });
+    let pressed = null; // where nothing stands: a finger may scroll from there
+    canvas.addEventListener("pointerup", (event) => {
+      if (!pressed) return;
+      const box = canvas.getBoundingClientRect(), [x, y] = pressed, [px, py] = near(x, y);
+      pressed = null;
+      if (Math.hypot((event.clientX - box.left) / side() - x, (event.clientY - box.top) / side() - y) * side() < 10 && Math.hypot(px - x, py - y) * side() < 24) move(px, py);
     });
     let first = true;
     dragging(canvas, (x, y) => {
-      if (first) { first = false; return draw(); }
+      if (first) { first = false; return held && draw(); }
       if (held?.corner) resize(2 * Math.max(Math.abs(x / side() - thing().x), Math.abs(y / side() - thing().y)));
       else if (held) move(x / side() + held.shift[0], y / side() + held.shift[1]);
     }, () => { held = null; first = true; });
+    canvas.style.touchAction = "pan-y"; // but on a thing
     arrows(canvas, step, () => { state.chosen = (state.chosen + 1) % Math.max(1, state.things.length); draw(); });
     canvas.addEventListener("keydown", (event) => {
       const act = { "+": () => resize(thing().size + 0.04), "-": () => resize(thing().size - 0.04), Delete: remove, Backspace: remove, Home: () => move(0.5, 0.5) }[event.key];
