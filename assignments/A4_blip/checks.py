@@ -14,855 +14,1006 @@ def normal(generator, *shape):
     return torch.randn(*shape, generator=generator)
 
 
-def unit(x):
-    return x / x.square().sum(-1, keepdim=True).sqrt()
-
-
 def softmax(x, axis=-1):
     x = (x - x.amax(axis, keepdim=True)).exp()
     return x / x.sum(axis, keepdim=True)
 
 
-# 1. Hard negatives.
+def log_softmax(logits):
+    logits = logits - logits.amax(-1, keepdim=True)
+    return logits - logits.exp().sum(-1, keepdim=True).log()
 
 
-def negatives(similarity, same, floor=1e-4, axis=1, bar=None, share=True):
-    weights = softmax(similarity, axis) + floor
-    weights = weights.masked_fill((same[:, None] == same[None, :]) if bar is None else bar, 0)
-    return weights / weights.sum(1, keepdim=True) if share else weights
+BY_ACCIDENT = """
+def read(got, *inputs):
+    found, kind, message = got
+    parts = ("arg is an empty", "division by zero", "unpack", "not enough", "is not in list", "max() ", "min() ", "math domain")
+    return [found, "by accident" if any(words in message for words in parts) else kind]
+"""
 
 
-def softmax_of_rest(similarity, same):
-    return softmax(similarity.masked_fill(same[:, None] == same[None, :], -torch.inf))
-
-
-def batch(generator):
-    B = number(generator, 6, 8)
-    same = torch.tensor([0, 1, 0, 2, 3, 4, 5, 6])[:B][torch.randperm(B, generator=generator)]
-    return [4 * normal(generator, B, B) + 6 * torch.eye(B), same], {}
-
-
-def saturated(generator):
-    return [150 * torch.eye(5) + 0.1 * normal(generator, 5, 5), torch.arange(5)], {}
-
-
-# 2. The batch of the matching task.
-
-
-def matching(negative_image, negative_text):
-    B = len(negative_image)
-    own = list(range(B))
+def failing(right, what):
+    """What a function that should raise ValueError gives, and how each mistake is named."""
+    accidents = [("by accident", ", inside of Python")]
+    kinds = ("ZeroDivisionError", "IndexError", "KeyError", "AttributeError", "RuntimeError")
+    accidents += [(kind, f" ({kind})") for kind in (*kinds, "TypeError", "UnboundLocalError")]
     return [
-        torch.tensor(own + negative_image.tolist() + own),
-        torch.tensor(own + own + negative_text.tolist()),
-        torch.tensor([1] * B + [0] * 2 * B),
+        (lambda *a: [right(*a), "nothing"], f"no error for {what}. Raise ValueError."),
+        *[
+            (
+                (lambda *a, kind=kind: [right(*a), kind]),
+                f"it fails, but by accident{name}: raise a ValueError that says what is wrong.",
+            )
+            for kind, name in accidents
+        ],
+        (
+            lambda *a: [right(*a), "AssertionError"],
+            "an assert is switched off by python -O: raise a ValueError.",
+        ),
     ]
 
 
-def drawn(generator):
-    B, step = number(generator, 6, 7), number(generator, 1, 2)
-    return [(torch.arange(B) + step) % B, (torch.arange(B) + step + 1) % B], {}
+# 1. Hard negatives from a queue.
 
 
-AS_SET = """
-import torch
-def run(matching, negative_image, negative_text):
-    return [torch.as_tensor(x).long() for x in matching(negative_image, negative_text)]
-"""
-SORTED = """
-import torch
-def read(got, negative_image, negative_text):
-    return torch.tensor(sorted(zip(*(x.tolist() for x in got))))
-"""
+def drawn(
+    similarities,
+    groups,
+    queue_groups,
+    filled,
+    floor=1e-4,
+    axis=1,
+    own="group",
+    empty=True,
+    before=True,
+    share=True,
+    late=False,
+):
+    """Row by row: the weights of the texts that may be drawn, over their sum."""
+    B, Q = len(groups), len(queue_groups)
+    all_groups = [*groups.tolist(), *queue_groups.tolist()]
+    exists = [not empty or j < B + filled for j in range(B + Q)]
+    x = similarities.double().clone()
+    if before:
+        x[:, [j for j in range(B + Q) if not exists[j]]] = -torch.inf
+    p = softmax(x, axis) + (0 if late else floor)
+    rows = torch.zeros(B, B + Q, dtype=torch.float64)
+    for i in range(B):
+        for j in range(B + Q):
+            right = {
+                "group": all_groups[i] == all_groups[j],
+                "batch": j < B and all_groups[i] == all_groups[j],
+                "itself": i == j,
+                "none": False,
+            }[own]
+            if exists[j] and not right:
+                rows[i, j] = p[i, j]
+        if late:
+            rows[i] += floor
+        if share and rows[i].sum() > 0:
+            rows[i] /= rows[i].sum()
+    return rows.float()
 
 
-def as_set(made):
-    return torch.tensor(sorted(zip(*(x.tolist() for x in made))))
+def evenly(similarities, groups, queue_groups, filled):
+    found = drawn(similarities, groups, queue_groups, filled) > 0
+    return found / found.sum(1, keepdim=True).clamp(min=1)
 
 
-def swapped_labels(i, t):
-    image, text, label = matching(i, t)
-    return [image, text, 1 - label]
+def batch_alone(similarities, groups, queue_groups, filled):
+    return drawn(similarities, groups, queue_groups, 0)
 
 
-def both_other(i, t):
-    image, text, label = matching(i, t)
-    return [torch.cat([image[: len(i)], i, i]), torch.cat([text[: len(i)], t, t]), label]
+def softmax_of_the_rest(similarities, groups, queue_groups, filled):
+    wrong = drawn(similarities, groups, queue_groups, filled) > 0
+    p = softmax(similarities.masked_fill(~wrong, -1e9))
+    p = (p + 1e-4).masked_fill(~wrong, 0)
+    return p / p.sum(1, keepdim=True).where(wrong.any(1, keepdim=True), torch.ones(1))
 
 
-def crossed(i, t):
-    return matching(t, i)
+def queue_batch(generator):
+    B, Q = number(generator, 4, 5), number(generator, 4, 6)
+    groups = torch.tensor([0, 1, 0, 2, 3])[:B][torch.randperm(B, generator=generator)]
+    queue_groups = torch.tensor([1, 7, 0, 8, 9, 7])[:Q]
+    similarities = 2 * normal(generator, B, B + Q) + 3 * torch.eye(B, B + Q)
+    return [similarities, groups, queue_groups, number(generator, 3, Q - 1)], {}
 
 
-# 3. The loss of the captioner.
+def nothing_to_draw(generator):
+    """All texts of a picture's group, or an empty queue behind a batch of one."""
+    B = number(generator, 1, 3)
+    groups = torch.full((B,), number(generator, 2, 5))
+    queue_groups = torch.tensor([int(groups[0]), int(groups[0]), 9, 9])
+    return [normal(generator, B, B + 4), groups, queue_groups, number(generator, 0, 2)], {}
 
 
-def lm_loss(logits, ids, scored, smoothing, ahead=1, others=None):
-    logits = logits - logits.amax(-1, keepdim=True)
-    logp = logits - logits.exp().sum(-1, keepdim=True).log()
-    total, V = [], logits.shape[-1]
-    for b in range(len(ids)):
-        for t in range(ids.shape[1]):
-            if scored[b, t] and 0 <= t - ahead < ids.shape[1]:
-                said = logp[b, t - ahead]
-                target = torch.full((V,), smoothing / (others(V) if others else V))
-                target[ids[b, t]] += (
-                    1 - smoothing if not others else 1 - smoothing - smoothing / others(V)
-                )
-                total.append(-(target * said).sum())
-    return torch.stack(total)
+def sure_of_itself(generator):
+    """A model at a scale of 100: only the 0.0001 is left for the others, and exponentials overflow."""
+    B, Q = number(generator, 3, 5), number(generator, 2, 5)
+    similarities = 100 * torch.eye(B, B + Q) + normal(generator, B, B + Q) + 20
+    filled = number(generator, 0, Q - 1)
+    similarities[:, B + filled :] += 200  # what the empty places hold
+    return [similarities, torch.arange(B), torch.arange(Q) + B - 1, filled], {}
 
 
-def captions(generator):
-    B, T, V = 3, number(generator, 6, 7), 6
-    scored = torch.zeros(B, T, dtype=torch.bool)
-    for row, (start, end) in enumerate([(2, 4), (3, T), (3, 4)]):
-        scored[row, start:end] = True
+def full_queue(generator):
+    B, Q = number(generator, 2, 4), number(generator, 1, 5)
+    groups = torch.randint(0, 3, (B + Q,), generator=generator)
+    return [4 * normal(generator, B, B + Q), groups[:B], groups[B:], Q], {}
+
+
+QUEUE_MISTAKES = [
+    (
+        lambda *a: drawn(*a, own="batch"),
+        "texts of the queue with the picture's group can be drawn: they describe it, too.",
+    ),
+    (
+        lambda *a: drawn(*a, own="itself"),
+        "other texts with the picture's group can be drawn: their probability is 0, too.",
+    ),
+    (lambda *a: drawn(*a, own="none"), "a picture can draw its own text."),
+    (
+        lambda *a: drawn(*a, empty=False, before=False),
+        "empty places of the queue can be drawn: only the first `filled` hold texts.",
+    ),
+    (
+        lambda *a: drawn(*a, before=False),
+        "empty places take part in the softmax: take them out before it.",
+    ),
+    (
+        softmax_of_the_rest,
+        "texts of the own group are taken out before the softmax: they take part in it, and are set to zero afterwards.",
+    ),
+    (
+        lambda *a: drawn(*a, floor=0.0),
+        "the 0.0001 is missing: a sure model leaves nothing for the others.",
+    ),
+    (
+        lambda *a: drawn(*a, share=False),
+        "a row must sum to one: divide by its sum at the end.",
+    ),
+    (lambda *a: drawn(*a, axis=0), "the softmax runs over pictures: each picture draws a text."),
+    (
+        lambda s, g, q, f: drawn(-s, g, q, f),
+        "the least similar texts are likeliest: hard negatives are the most similar.",
+    ),
+    (
+        evenly,
+        "each wrong text is as likely as the others: similar ones must be likelier.",
+    ),
+    (batch_alone, "the queue is never drawn from."),
+]
+
+
+# 2. Several answers to one question.
+
+
+def weights_of(question, counts):
+    totals = {}
+    for q, c in zip(question.tolist(), counts.tolist()):
+        totals[q] = totals.get(q, 0) + c
+    return torch.tensor([c / totals[q] for q, c in zip(question.tolist(), counts.tolist())])
+
+
+def some_answers(generator):
+    questions = [0, 1, 2, 0, 1, 0][: number(generator, 5, 6)]
+    order = torch.randperm(len(questions), generator=generator)
+    counts = torch.randint(1, 9, (len(questions),), generator=generator)
+    counts[0], counts[1] = 9, 2
+    return [torch.tensor(questions)[order], counts], {}
+
+
+def first_total(question, counts):
+    return counts / counts[question == question[0]].sum()
+
+
+def vqa(logits, ids, is_token, weights, B, ahead=1, mean=False, by=None):
+    log_p = log_softmax(logits)
+    total = 0.0
+    for n in range(len(ids)):
+        of_answer = [
+            -log_p[n, t - ahead, ids[n, t]]
+            for t in range(ids.shape[1])
+            if is_token[n, t] and 0 <= t - ahead
+        ]
+        value = sum(of_answer) / (len(of_answer) if mean else 1)
+        total = total + float(weights[n]) * value
+    return total / (B if by is None else by)
+
+
+def answer_batch(generator):
+    B, N, A, V = 2, number(generator, 3, 4), number(generator, 5, 6), 7
+    is_token = torch.zeros(N, A, dtype=torch.bool)
+    for n, end in enumerate([2, A, 4, 3][:N]):
+        is_token[n, 1:end] = True
+    weights = torch.tensor([0.25, 0.75, 0.4, 0.6])[:N]
     return [
-        normal(generator, B, T, V),
-        torch.randint(0, V, (B, T), generator=generator),
-        scored,
-        0.2 + 0.1 * number(generator, 0, 3),
+        normal(generator, N, A, V),
+        torch.randint(0, V, (N, A), generator=generator),
+        is_token,
+        weights,
+        B,
     ], {}
 
 
-def everything(lo, i, s, e):
-    return lm_loss(lo, i, torch.ones_like(s).index_fill(1, torch.tensor([0]), False), e).mean()
+def everything(logits, ids, is_token, weights, B):
+    counted = torch.ones_like(is_token)
+    counted[:, 0] = False
+    return vqa(logits, ids, counted, weights, B)
 
 
-# 4. The slow encoder and its queue.
+def shifted(logits, ids, is_token, weights, B):
+    counted = torch.cat([is_token[:, :1] & False, is_token[:, :-1]], 1)
+    return vqa(logits, ids, counted, weights, B)
 
-FOLLOW = """
+
+def loud_answers(generator):
+    (logits, ids, is_token, weights, B), _ = answer_batch(generator)
+    return [90 * logits, ids, is_token, weights, [1, 3][number(generator, 0, 1)]], {}
+
+
+def many_questions(generator):
+    """One answer to each question, in any order, or one question with all of them."""
+    N = number(generator, 1, 6)
+    question = torch.randperm(N, generator=generator) * number(generator, 0, 1)
+    return [question, torch.randint(1, 11, (N,), generator=generator)], {}
+
+
+# 3. The best of a list.
+
+LIST = """
 import torch
-def run(follow, slow, fast, momentum):
-    slow = [torch.nn.Parameter(x.clone(), requires_grad=False) for x in slow]
-    fast = [torch.nn.Parameter(x.clone()) for x in fast]
-    follow(list(slow), list(fast), momentum)
-    return [torch.stack([x.detach() for x in slow]), torch.stack([x.detach() for x in fast]), [x.requires_grad for x in slow]]
-"""
-ANY_GRAPH = "def read(got, *inputs): return [got[0], got[1], any(got[2])]\n"
-QUEUE = """
-import torch
-def run(enqueue, queue, parts):
-    queue, place = queue.clone(), 0
-    places = []
-    for part in parts:
-        queue, place = enqueue(queue, place, part)
-        places.append(int(place))
-    return [queue, places]
+def run(best_answers, first_logits, answers, table, k):
+    read = []
+    def log_probs(rows, columns):
+        rows, columns = torch.as_tensor(rows), torch.as_tensor(columns)
+        read.extend(zip(rows.flatten().tolist(), columns.flatten().tolist()))
+        return table[rows, columns]
+    best = best_answers(first_logits, answers, log_probs, k)
+    return [best, torch.tensor(sorted(set(read)))]
 """
 
 
-def followed(slow, fast, momentum):
-    return [momentum * slow + (1 - momentum) * fast, fast, False]
+def listed(first_logits, answers, table, k, column=1, last=False, add=False, worst=False):
+    """The best answers, and the pairs that were read."""
+    best, pairs = [], []
+    for b, row in enumerate(first_logits.tolist()):
+        first = [row[ids[column]] for ids in answers.tolist()]
+        ranked = sorted(range(len(first)), key=lambda n: first[n], reverse=not last)[:k]
+        pairs += [(b, n) for n in ranked]
+        p = log_softmax(first_logits[b]).tolist()
+        score = {n: float(table[b, n]) + (p[answers[n, 1]] if add else 0.0) for n in ranked}
+        best.append((min if worst else max)(ranked, key=score.get))
+    return [torch.tensor(best), torch.tensor(sorted(pairs))]
 
 
-def parameters(generator):
-    return [
-        normal(generator, 3, 4),
-        normal(generator, 3, 4),
-        0.7 + 0.05 * number(generator, 0, 4),
-    ], {}
+def place_among(first_logits, answers, table, k):
+    best = []
+    for b, row in enumerate(first_logits.tolist()):
+        first = [row[ids[1]] for ids in answers.tolist()]
+        ranked = sorted(range(len(first)), key=lambda n: -first[n])[:k]
+        best.append(max(range(len(ranked)), key=lambda place: float(table[b, ranked[place]])))
+    return torch.tensor(best)
 
 
-def in_line(queue, parts, turn=lambda place, size: place % size, advance=None):
-    queue, place, places = queue.clone(), 0, []
-    for part in parts:
-        for row in part:
-            queue[place % len(queue)] = row
-            place += 1
-        place = turn(place, len(queue)) if advance is None else advance(place, len(part))
-        places.append(place)
-    return [queue, places]
+def answer_list(generator, k=None, N=None):
+    B, V = number(generator, 7, 8), 14
+    N = N or number(generator, 8, 9)
+    words = [torch.randperm(V - 1, generator=generator)[:N] + 1 for _ in range(3)]
+    answers = torch.stack([torch.zeros(N, dtype=torch.long), *words], 1)
+    first_logits = 2 * normal(generator, B, V)
+    table = 2 * normal(generator, B, N) - 6
+    return [first_logits, answers, table, k or number(generator, 3, 4)], {}
 
 
-def waiting(generator):
-    return [
-        normal(generator, 6, 3),
-        [normal(generator, 2, 3) for _ in range(number(generator, 4, 5))],
-    ], {}
+def telling_list(generator):
+    """A list on which the first word alone, and the first word counted twice, choose other answers."""
+    while True:
+        (f, a, t, k), _ = answer_list(generator)
+        wrong = [listed(f, a, t, 1), listed(f, a, t, k, add=True), listed(f, a, t, len(a))]
+        found = [tuple(best.tolist()) for best, _ in [listed(f, a, t, k), *wrong]]
+        if len(set(found)) == 4:
+            return [f, a, t, k], {}
 
 
-# 5. Soft targets.
+LIST_MISTAKES = [
+    (
+        lambda f, a, t, k: [t.argmax(1), listed(f, a, t, len(a))[1]],
+        "the whole list was read: only the k answers with the likeliest first word may be.",
+    ),
+    (
+        lambda f, a, t, k: listed(f, a, t, 1),
+        "the first word decides alone: of the k, the whole answer decides.",
+    ),
+    (
+        lambda *a: [place_among(*a), listed(*a)[1]],
+        "these are places among the k: the number in the list is wanted.",
+    ),
+    (
+        lambda *a: [listed(*a, add=True)[0], listed(*a)[1]],
+        "the first word counts twice: the whole answer's log-probability contains it.",
+    ),
+    (
+        lambda *a: [listed(*a, worst=True)[0], listed(*a)[1]],
+        "that is the worst of the k.",
+    ),
+    (
+        lambda *a: listed(*a, last=True),
+        "the k with the *least* likely first word were read.",
+    ),
+    (
+        lambda *a: listed(*a, column=2),
+        "the second word was looked at: the first word is in column 1.",
+    ),
+    (
+        lambda f, a, t, k: [listed(f, a, t, k)[0], listed(f, a, t, len(a))[1]],
+        "the whole list was read: only the k answers with the likeliest first word may be.",
+    ),
+    (
+        lambda f, a, t, k: [listed(f, a, t, k)[0], torch.tensor([])],
+        "no whole answer was read: call `log_probs`.",
+    ),
+    (
+        lambda f, a, t, k: [
+            listed(f[:1].expand(len(f), -1), a, t, k)[0],
+            listed(f[:1].expand(len(f), -1), a, t, k)[1],
+        ],
+        "all questions read the same answers: for each the k with its own likeliest first word.",
+    ),
+    (
+        lambda f, a, t, k: [
+            listed(f, a, t, k + 1)[0],
+            listed(f, a, t, k + 1)[1],
+        ],
+        "k + 1 answers were read.",
+    ),
+]
 
 
-def soft_targets(similarity, alpha):
-    B, K = similarity.shape
-    hard = torch.tensor([[float(i == j) for j in range(K)] for i in range(B)])
-    return alpha * softmax(similarity) + (1 - alpha) * hard
+# 4. How many captions are wrong?
 
 
-def momentum_similarity(generator):
-    B = number(generator, 3, 4)
-    return [3 * normal(generator, B, B + 4), 0.2 + 0.1 * number(generator, 0, 2)], {}
+def noise(kept, recall, false_alarms, clamp=True, thrown=None):
+    thrown = 1 - kept if thrown is None else thrown
+    value = (thrown - false_alarms) / (recall - false_alarms)
+    return float(min(max(value, 0.0), 1.0)) if clamp else float(value)
 
 
-# 6. Three masks.
+def share(generator, low, high):
+    return low + (high - low) * float(torch.rand((), generator=generator))
 
 
-def qformer(task, queries, real, hide=True):
-    def may_look(row, q, k):
-        if hide and k >= queries and not real[row, k - queries]:
-            return False
-        if task == "match":
-            return True
-        if task == "contrast":
-            return (q < queries) == (k < queries)
-        return k < queries or queries <= k <= q
-
-    B, length = len(real), queries + real.shape[1]
-    return torch.tensor(
-        [[[may_look(row, q, k) for k in range(length)] for q in range(length)] for row in range(B)]
-    )
+def filtered(generator):
+    recall, alarms = share(generator, 0.6, 0.85), share(generator, 0.05, 0.3)
+    n = share(generator, 0.2, 0.4)
+    return [1 - n * recall - (1 - n) * alarms, recall, alarms], {}
 
 
-def padded(task):
+def below_zero(generator):
+    recall, alarms = share(generator, 0.6, 0.8), share(generator, 0.2, 0.4)
+    return [1 - alarms + 0.1, recall, alarms], {}
+
+
+def above_one(generator):
+    recall, alarms = share(generator, 0.6, 0.8), share(generator, 0.2, 0.4)
+    return [1 - recall - 0.1, recall, alarms], {}
+
+
+def any_filter(generator):
+    """A filter that throws out all wrong captions, or no right one."""
+    recall, alarms = [(1.0, 0.25), (0.5, 0.0), (1.0, 0.0)][number(generator, 0, 2)]
+    n = share(generator, 0.0, 1.0)
+    return [1 - n * recall - (1 - n) * alarms, recall, alarms], {}
+
+
+USELESS = """
+def run(noise_share, kept, recall, false_alarms, low):
+    found = noise_share(kept, recall, false_alarms)
+    try:
+        noise_share(kept, low, false_alarms)
+    except NotImplementedError:
+        raise
+    except Exception as error:
+        return [found, type(error).__name__, str(error)]
+    return [found, "nothing", ""]
+"""
+
+
+def useless(equal):
     def inputs(generator):
-        T = number(generator, 4, 5)
-        real = torch.arange(T)[None, :] < torch.tensor([[T - 1], [number(generator, 1, 2)]])
-        return [number(generator, 2, 3), real], {}
+        (kept, recall, alarms), _ = filtered(generator)
+        return [kept, recall, alarms, alarms if equal else alarms / 2], {}
 
     return inputs
 
 
-MASK_MISTAKES = {
-    "contrast": [
-        (
-            lambda n, r: qformer("generate", n, r),
-            "that is the mask of generation: here queries and text don't see each other at all.",
-        ),
-        (
-            lambda n, r: qformer("match", n, r),
-            "that is the mask of matching: here queries and text don't see each other.",
-        ),
-        (
-            lambda n, r: (
-                qformer("contrast", n, r) & torch.ones(n + r.shape[1], n + r.shape[1]).tril().bool()
-            ),
-            "the text is causal: in the contrastive task it sees itself whole.",
-        ),
-    ],
-    "match": [
-        (
-            lambda n, r: qformer("contrast", n, r),
-            "that is the mask of contrast: to match, everybody sees everybody.",
-        ),
-        (
-            lambda n, r: qformer("generate", n, r),
-            "that is the mask of generation: to match, everybody sees everybody.",
-        ),
-    ],
-    "generate": [
-        (lambda n, r: qformer("match", n, r), "the queries see the text, and with it the answer."),
-        (
-            lambda n, r: (
-                qformer("match", n, r) & torch.ones(n + r.shape[1], n + r.shape[1]).tril().bool()
-            ),
-            "the queries are causal among themselves: they see each other whole.",
-        ),
-        (
-            lambda n, r: (
-                qformer("contrast", n, r) & torch.ones(n + r.shape[1], n + r.shape[1]).tril().bool()
-            ),
-            "the text doesn't see the queries: then it can't know anything of the picture.",
-        ),
-        (
-            lambda n, r: (
-                qformer("generate", n, r)
-                | (torch.arange(n + r.shape[1]) >= n)[:, None] & qformer("match", n, r)
-            ),
-            "the text sees its own future.",
-        ),
-        (
-            lambda n, r: (
-                qformer("generate", n, r)
-                | (torch.arange(n + r.shape[1]) < n)[:, None] & qformer("match", n, r)
-            ),
-            "the queries see the text, and with it the answer: perfect in training, useless in generation.",
-        ),
-    ],
-}
+def left(n, recall, alarms):
+    wrong, right = n * (1 - recall), (1 - n) * (1 - alarms)
+    return wrong / (wrong + right) if wrong + right > 0 else 0.0
 
 
-def masks(task):
-    """Driver and mistakes of one of the three tasks."""
-    return Check(
-        f"mask of '{task}'",
-        1,
-        "qformer_mask",
-        padded(task),
-        lambda n, r: qformer(task, n, r),
-        [
-            (
-                lambda n, r: qformer(task, n, r, hide=False),
-                "padding is seen: no query of any kind may look at a key that isn't real.",
-            ),
-            *MASK_MISTAKES[task],
-            (lambda n, r: ~qformer(task, n, r), "upside down: True means may look."),
-            (
-                lambda n, r: qformer(task, n, r).transpose(1, 2),
-                "that is the transpose: rows are queries, columns are keys.",
-            ),
-            (
-                lambda n, r: qformer(task, n, r) & qformer(task, n, r).transpose(1, 2),
-                "rows of padding are emptied, too, or text and queries lose each other: only columns of padding are hidden.",
-            ),
-            (
-                lambda n, r: qformer(task, n, r)[:1].expand(len(r), -1, -1),
-                "every text gets the mask of the first: padding differs from text to text.",
-            ),
-            (
-                lambda n, r: qformer(
-                    task,
-                    n,
-                    torch.cat([torch.ones(len(r), n, dtype=torch.bool), r], 1)[:, : r.shape[1]],
-                ),
-                "padding is hidden at the wrong columns: text starts after the queries.",
-            ),
-        ],
-        driver=f"def run(qformer_mask, queries, real):\n    return qformer_mask({task!r}, queries, real)\n",
-    )
-
-
-# 7. Scores of the Q-Former.
-
-
-def contrast_logits(queries, text, temperature, pool=torch.amax):
-    B = len(queries)
-    return (
-        torch.stack(
-            [
-                torch.stack(
-                    [pool((unit(queries[i]) @ unit(text[j]))[None], 1)[0] for j in range(B)]
-                )
-                for i in range(B)
-            ]
-        )
-        / temperature
-    )
-
-
-def outputs(generator):
-    B, R = number(generator, 3, 4), number(generator, 3, 5)
+def before_filter(generator):
     return [
-        2 * normal(generator, B, R, 6),
-        2 * normal(generator, B, 6),
-        0.05 + 0.01 * number(generator, 0, 5),
+        share(generator, 0.2, 0.7),
+        share(generator, 0.5, 0.9),
+        share(generator, 0.05, 0.4),
     ], {}
 
 
-def match_logits(states, weight, bias):
-    return torch.stack(
-        [torch.stack([weight @ query + bias for query in row]).mean(0) for row in states]
-    )
-
-
-def states(generator):
-    return [
-        normal(generator, number(generator, 3, 4), number(generator, 3, 5), 6),
-        normal(generator, 2, 6),
-        normal(generator, 2),
+def throws_all(generator):
+    """A filter that keeps nothing; wrong captions alone; none of them."""
+    return [[1.0, 1.0, 0.2], [0.4, 1.0, 1.0], [1.0, 0.6, 0.2], [0.0, 0.6, 0.3]][
+        number(generator, 0, 3)
     ], {}
 
 
-# 8. Captions kept and thrown away.
+# 5. Several texts of one picture.
 
-
-def keep(
-    scores,
-    source,
-    threshold=0.5,
-    match=lambda a, b: float(softmax(torch.tensor([a, b]))[1]),
-    people=True,
-):
-    return [
-        place
-        for place, ((no, yes), kind) in enumerate(zip(scores.tolist(), source))
-        if (people and kind == "human") or match(no, yes) > threshold
-    ]
-
-
-def found(generator):
-    N = 12
-    scores = 2 * normal(generator, N, 2)
-    source = [["web", "synthetic", "human"][place % 3] for place in range(N)]
-    scores[2] = torch.tensor([3.0, -1.0])  # a human caption that the filter dislikes
-    scores[0] = torch.tensor([2.0, 1.0])  # yes is positive, but less than no
-    scores[1] = torch.tensor([-2.0, -1.0])  # yes is negative, but more than no
-    scores[3] = torch.tensor([-0.5, 0.2])
-    return [scores, source], {}
-
-
-PLACES = """
-def read(got, scores, source):
-    return [int(place) for place in got]
+ROWS = """
+import torch
+def read(got, R, text, is_token):
+    rows = torch.cat([torch.ones(len(text), R, dtype=torch.bool), is_token], 1)
+    return got & rows[:, :, None] if got.dtype == torch.bool else got
 """
 
 
-def quality(kept, good):
-    true = sum(good[i] for i in kept)
-    return [true / len(kept), true / sum(good)]
+def whole_mask(objective, R, text, is_token, hide=True, causal=None, other=False, query=None):
+    """Cell by cell."""
+    causal = objective == "itg" if causal is None else causal
+    reads_queries = objective == "itg" if query is None else query
+
+    def may_attend(b, i, j):
+        if hide and j >= R and not is_token[b, j - R]:
+            return False
+        if i < R or j < R:
+            return (i < R and j < R) or (i >= R and reads_queries)
+        same = other or text[b, i - R] == text[b, j - R]
+        return bool(same) and (not causal or j <= i)
+
+    B, L = len(text), R + text.shape[1]
+    return torch.tensor(
+        [[[may_attend(b, i, j) for j in range(L)] for i in range(L)] for b in range(B)]
+    )
 
 
-def judged(generator):
-    good = [bool(x) for x in torch.rand(9, generator=generator) < 0.5]
-    good[0], good[1], good[2] = True, True, False
-    return [
-        [
-            0,
-            2,
-            *sorted(
-                (3 + torch.randperm(6, generator=generator)[: number(generator, 1, 3)]).tolist()
+def compared(full, R, is_token):
+    """Rows of padding are empty, because they aren't compared."""
+    rows = torch.cat([torch.ones(len(full), R, dtype=torch.bool), is_token], 1)
+    return full & rows[:, :, None]
+
+
+def packed(objective, R, text, is_token, change=lambda mask: mask, **options):
+    full = whole_mask(objective, R, text, is_token, **options)
+    return compared(change(full), R, is_token)
+
+
+def queries_read(objective, R, text, is_token):
+    full = whole_mask(objective, R, text, is_token)
+    full[:, :R, R:] = is_token[:, None, :]
+    return compared(full, R, is_token)
+
+
+def captions(generator):
+    T = 7
+    first = number(generator, 2, 3)
+    rows = [[0] * first + [1] * (T - first), [0] * 2 + [1] * 3 + [2] * 2]
+    is_token = torch.ones(2, T, dtype=torch.bool)
+    is_token[0, T - number(generator, 1, 2) :] = False
+    return [number(generator, 2, 3), torch.tensor(rows), is_token], {}
+
+
+def odd_captions(generator):
+    """One query; other numbers of texts, one text alone, captions of one token; other numbering."""
+    T = number(generator, 3, 5)
+    rows = [[4] * T, list(range(T)), [number(generator, 0, 1)] * 2 + [2] * (T - 2)]
+    is_token = torch.arange(T)[None, :] < torch.tensor([[T], [T], [number(generator, 2, T)]])
+    return [1, torch.tensor(rows), is_token], {}
+
+
+def mask_of(objective):
+    """The check of one of the two objectives that can be packed."""
+
+    def wrong(**options):
+        return lambda R, text, is_token: packed(objective, R, text, is_token, **options)
+
+    of_objective = {
+        "itc": [
+            (wrong(causal=True), "the text is causal: with ITC a token attends to its whole text."),
+            (wrong(query=True), "tokens attend to queries: with ITC they don't."),
+            (
+                lambda *a: packed("itg", *a),
+                "that is the mask of ITG: with ITC tokens don't attend to queries, and see their text's future.",
             ),
         ],
-        good,
-    ], {}
+        "itg": [
+            (wrong(causal=False), "a token attends to its own future."),
+            (wrong(query=False), "tokens don't attend to queries: they can't know of the picture."),
+            (
+                lambda *a: packed("itc", *a),
+                "that is the mask of ITC: with ITG tokens attend to queries and to the past of their text.",
+            ),
+        ],
+    }[objective]
+    return Check(
+        f"mask of {objective}",
+        2,
+        "packed_mask",
+        captions,
+        lambda *a: packed(objective, *a),
+        [
+            *of_objective,
+            (
+                wrong(other=True),
+                "tokens attend to tokens of other texts: compare the numbers of the texts.",
+            ),
+            (wrong(hide=False), "padding can be attended to: empty its columns."),
+            (
+                lambda *a: queries_read(objective, *a),
+                "queries attend to text: then they would mix several texts.",
+            ),
+            (
+                wrong(change=lambda mask: ~mask),
+                "upside down: True means may be attended to.",
+            ),
+            (
+                wrong(change=lambda mask: mask.transpose(1, 2)),
+                "that is the transpose: rows are queries of attention, columns keys.",
+            ),
+            (
+                wrong(change=lambda mask: mask[:1].expand(len(mask), -1, -1)),
+                "every picture gets the mask of the first.",
+            ),
+        ],
+        driver=f"def run(packed_mask, R, text, is_token):\n    return packed_mask({objective!r}, R, text, is_token)\n",
+        reading=ROWS,
+    )
+
+
+MATCHING = """
+import torch
+def run(packed_mask, R, text, is_token):
+    found = packed_mask("itc", R, text, is_token)
+    rows = torch.cat([torch.ones(len(text), R, dtype=torch.bool), is_token], 1)
+    found = found & rows[:, :, None]
+    try:
+        packed_mask("itm", R, text, is_token)
+    except NotImplementedError:
+        raise
+    except Exception as error:
+        return [found, type(error).__name__, str(error)]
+    return [found, "nothing", ""]
+"""
+
+
+# 6. Encoder and decoder.
+
+
+def to_encoder(texts, cuts, R, pad, side="right", extra=0, queries=True):
+    P = max(cuts) + extra
+    ids, keys = [], []
+    for text, cut in zip(texts, cuts):
+        prefix = text[: cut + extra]
+        empty = P - len(prefix)
+        row, is_key = prefix + [pad] * empty, [True] * len(prefix) + [False] * empty
+        if side == "left":
+            row, is_key = [pad] * empty + prefix, [False] * empty + [True] * len(prefix)
+        ids.append(row)
+        keys.append(([True] * R if queries else [False] * R) + is_key)
+    return [torch.tensor(ids), torch.tensor(keys)]
+
+
+def keys_as(texts, cuts, R, pad, rule):
+    ids, keys = to_encoder(texts, cuts, R, pad)
+    return [ids, rule(ids, keys)]
+
+
+def to_decoder(texts, cuts, start, pad, ignore=-100, shift=True, side="right"):
+    S = max(len(text) - cut for text, cut in zip(texts, cuts))
+    inputs, targets = [], []
+    for text, cut in zip(texts, cuts):
+        suffix = text[cut:]
+        empty = S - len(suffix)
+        read = [start, *suffix[:-1]] if shift else suffix
+        if side == "left":
+            inputs.append([pad] * empty + read)
+            targets.append([ignore] * empty + suffix)
+        else:
+            inputs.append(read + [pad] * empty)
+            targets.append(suffix + [ignore] * empty)
+    return [torch.tensor(inputs), torch.tensor(targets)]
+
+
+def texts_to_cut(generator):
+    texts = [
+        torch.randint(4, 30, (length,), generator=generator).tolist()
+        for length in (number(generator, 4, 5), 7, number(generator, 6, 8))
+    ]
+    cuts = [number(generator, 1, 2), 3, number(generator, 3, 5)]
+    order = torch.randperm(3, generator=generator).tolist()
+    return [texts[i] for i in order], [cuts[i] for i in order]
+
+
+def encoder_case(generator):
+    texts, cuts = texts_to_cut(generator)
+    return [texts, cuts, number(generator, 2, 3), number(generator, 0, 3)], {}
+
+
+def decoder_case(generator):
+    texts, cuts = texts_to_cut(generator)
+    return [texts, cuts, number(generator, 40, 49), number(generator, 0, 3)], {}
+
+
+def odd_texts(generator):
+    """The id of padding as a word; an empty prefix; a suffix of one id."""
+    pad = number(generator, 5, 9)
+    texts = [[pad, 11, pad], [12, 13], [pad, pad, 14, 15, pad, 16][: number(generator, 5, 6)]]
+    cuts = [number(generator, 0, 1), 1, number(generator, 2, 4)]
+    return texts, cuts, pad
+
+
+def odd_encoder(generator):
+    texts, cuts, pad = odd_texts(generator)
+    return [texts, cuts, number(generator, 1, 4), pad], {}
+
+
+def odd_decoder(generator):
+    texts, cuts, pad = odd_texts(generator)
+    return [texts, cuts, pad - 1, pad], {}
 
 
 CHECKS = {
-    "a4-negatives-test": [
+    "a4-queue-test": [
         Check(
-            "probabilities of the negatives",
+            "probabilities of the wrong texts",
             3,
-            "negatives",
-            batch,
-            negatives,
-            [
-                (
-                    lambda s, n: negatives(s, n, bar=torch.eye(len(n), dtype=torch.bool)),
-                    "another pair with the same number is no negative: its weight is 0, too.",
-                ),
-                (
-                    lambda s, n: negatives(s, n, bar=torch.zeros(len(n), len(n), dtype=torch.bool)),
-                    "an image can draw its own text: its weight must be 0.",
-                ),
-                (
-                    lambda s, n: negatives(s, n, floor=0),
-                    "the 1e-4 is missing: without it a row can be all zeros.",
-                ),
-                (
-                    lambda s, n: negatives(s, n, share=False),
-                    "a row must sum to one after the zeros.",
-                ),
-                (
-                    lambda s, n: negatives(s, n, axis=0),
-                    "softmax runs over the images: each image draws a text.",
-                ),
-                (
-                    lambda s, n: (x := (n[:, None] != n[None, :]).float()) / x.sum(1, keepdim=True),
-                    "every negative is as likely as the others: hard ones, the similar, are likelier.",
-                ),
-                (
-                    lambda s, n: negatives(-s, n),
-                    "the least similar are likeliest: hard negatives are the most similar.",
-                ),
-                (
-                    lambda s, n: (
-                        softmax(s)
-                        .masked_fill(n[:, None] == n[None, :], 0)
-                        .add(1e-4)
-                        .div(
-                            softmax(s)
-                            .masked_fill(n[:, None] == n[None, :], 0)
-                            .add(1e-4)
-                            .sum(1, keepdim=True)
-                        )
-                    ),
-                    "the 1e-4 comes after the zeros, so forbidden pairs can be drawn.",
-                ),
-            ],
-        ),
-        Check(
-            "a model that is sure",
-            1,
-            "negatives",
-            saturated,
-            negatives,
-            [
-                (
-                    lambda s, n: torch.full_like(s, torch.nan),
-                    "0 / 0: where the softmax is all on the own text, only the 1e-4 is left. It comes before the zeros.",
-                ),
-                (
-                    softmax_of_rest,
-                    "the 1e-4 is missing (softmax over the negatives alone): the code draws evenly from a row in which nothing is left.",
-                ),
-                (
-                    lambda s, n: negatives(s, n, floor=0).nan_to_num(0),
-                    "no negative can be drawn, multinomial would fail: the 1e-4 is missing.",
-                ),
-            ],
-        ),
-    ],
-    "a4-matching-test": [
-        Check(
-            "the three groups",
-            2,
-            "matching",
+            "negative_probabilities",
+            queue_batch,
             drawn,
-            lambda i, t: as_set(matching(i, t)),
-            [
-                (
-                    lambda i, t: as_set(swapped_labels(i, t)),
-                    "the labels are upside down: 1 for a pair that belongs together.",
-                ),
-                (
-                    lambda i, t: as_set(crossed(i, t)),
-                    "negative images and negative texts are exchanged: negative_image[i] is an image for text i.",
-                ),
-                (
-                    lambda i, t: as_set(both_other(i, t)),
-                    "a negative has one part of its own: another image with the own text, or the own image with another text.",
-                ),
-                (
-                    lambda i, t: as_set([x[: 2 * len(i)] for x in matching(i, t)]),
-                    "the own images with other texts are missing: there are three groups.",
-                ),
-                (
-                    lambda i, t: as_set(
-                        [torch.cat([x[: len(i)], x[2 * len(i) :]]) for x in matching(i, t)]
-                    ),
-                    "the other images with own texts are missing: there are three groups.",
-                ),
-                (
-                    lambda i, t: as_set([x[len(i) :] for x in matching(i, t)]),
-                    "the right pairs are missing.",
-                ),
-                (
-                    lambda i, t: as_set([*matching(i, t)[:2], torch.ones(3 * len(i)).long()]),
-                    "all labels are 1: negatives have 0.",
-                ),
-                (
-                    lambda i, t: as_set(
-                        [
-                            *matching(i, t)[:2],
-                            torch.tensor([1] * len(i) + [0] * len(i) + [1] * len(i)),
-                        ]
-                    ),
-                    "the third group is labelled 1: other texts don't match.",
-                ),
-            ],
-            driver=AS_SET,
-            reading=SORTED,
+            QUEUE_MISTAKES,
         ),
-    ],
-    "a4-lm-test": [
         Check(
-            "the loss",
-            3,
-            "lm_loss",
-            captions,
-            lambda *a: lm_loss(*a).mean(),
+            "a row with nothing to draw",
+            1,
+            "negative_probabilities",
+            nothing_to_draw,
+            drawn,
             [
-                (lambda lo, i, s, e: lm_loss(lo, i, s, 0.0).mean(), "there is no smoothing."),
                 (
-                    lambda *a: lm_loss(*a, ahead=0).mean(),
-                    "position t is compared with token t, which it has already read: it predicts token t + 1.",
-                ),
-                (everything, "the prompt and the padding are scored: only where `scored` is True."),
-                (
-                    lambda *a: lm_loss(*a, others=lambda V: V - 1).mean(),
-                    "the smoothing is spread over the V - 1 other words: the paper's code spreads it over all V.",
+                    lambda s, *a: torch.full_like(s, torch.nan),
+                    "0 / 0: a row with nothing to draw stays zero.",
                 ),
                 (
-                    lambda lo, i, s, e: lm_loss(lo, i, s, 1 - e).mean(),
-                    "smoothing and 1 - smoothing are exchanged.",
+                    lambda s, *a: torch.full_like(s, 1 / s.shape[1]),
+                    "a row with nothing to draw is spread over all texts: it stays zero.",
                 ),
-                (lambda *a: lm_loss(*a).sum(), "that is the sum: the mean over scored tokens."),
-                (lambda *a: -lm_loss(*a).mean(), "the sign is wrong."),
-                (
-                    lambda lo, i, s, e: (1 - e) * lm_loss(lo, i, s, 0.0).mean(),
-                    "the second part is missing: `smoothing` times the mean of minus all log-probabilities.",
-                ),
-                (
-                    lambda lo, i, s, e: lm_loss(
-                        lo, i, torch.cat([s[:, 1:], s[:, :1] & False], 1), e
-                    ).mean(),
-                    "`scored` belongs to the tokens, not to the positions that predict them: shift it together with ids.",
-                ),
-                (
-                    lambda lo, i, s, e: lm_loss(lo, i, s, 0.1).mean(),
-                    "0.1 is fixed: use `smoothing`.",
-                ),
+                *QUEUE_MISTAKES,
             ],
         ),
     ],
-    "a4-momentum-test": [
+    "a4-answers-test": [
         Check(
-            "follow(slow, fast, momentum)",
+            "answer_weights(question, counts)",
             2,
-            "follow",
-            parameters,
-            followed,
+            "answer_weights",
+            some_answers,
+            weights_of,
             [
+                (lambda q, c: c / c.sum(), "shares of all answers of the batch: of each question."),
                 (
-                    lambda s, f, m: [m * f + (1 - m) * s, f, False],
-                    "momentum and 1 - momentum are exchanged: the slow one mostly stays.",
+                    lambda q, c: weights_of(q, torch.ones_like(c)),
+                    "each answer of a question weighs the same: use the counts.",
+                ),
+                (lambda q, c: c / 10, "divided by 10: by the counts of the question's answers."),
+                (
+                    lambda q, c: c / torch.stack([c[q == one].max() for one in q]),
+                    "divided by the largest count of the question: by the sum.",
                 ),
                 (
-                    lambda s, f, m: [s, f, False],
-                    "nothing changes: write into the slow parameters, in place.",
+                    lambda q, c: softmax(c.float()),
+                    "that is a softmax of the counts: their share is wanted.",
+                ),
+                (first_total, "each count is divided by the total of one question."),
+                (
+                    lambda q, c: torch.stack([c[q == one].sum() for one in q]).float(),
+                    "these are the totals of the questions: divide the counts by them.",
                 ),
                 (
-                    lambda s, f, m: [f, f, False],
-                    "the slow one is a copy of the fast one: it follows slowly.",
-                ),
-                (
-                    lambda s, f, m: [s, m * f + (1 - m) * s, False],
-                    "the fast parameters change: they learn by the optimiser alone.",
-                ),
-                (
-                    lambda s, f, m: [followed(s, f, m)[0], followed(s, f, m)[0], False],
-                    "the fast parameters change, too.",
-                ),
-                (
-                    lambda s, f, m: [*followed(s, f, m)[:2], True],
-                    "the slow parameters got a graph: copy values, under torch.no_grad().",
-                ),
-                (
-                    lambda s, f, m: [m * s + f, f, False],
-                    "the fast part counts whole: (1 - momentum) of it.",
-                ),
-                (
-                    lambda s, f, m: [torch.stack([followed(s, f, m)[0][0], *s[1:]]), f, False],
-                    "only the first parameter follows.",
+                    lambda q, c: c / torch.stack([(q == one).sum() for one in q]),
+                    "divided by the number of different answers: by the sum of their counts.",
                 ),
             ],
-            driver=FOLLOW,
-            reading=ANY_GRAPH,
         ),
         Check(
-            "enqueue(queue, place, new)",
-            1,
-            "enqueue",
-            waiting,
-            in_line,
+            "vqa_loss(logits, ids, is_token, weights, B)",
+            2,
+            "vqa_loss",
+            answer_batch,
+            vqa,
             [
                 (
-                    lambda q, p: in_line(q, p, turn=lambda place, size: place),
-                    "the place runs over the end: start again at 0.",
+                    lambda *a: vqa(*a, ahead=0),
+                    "position t is compared with token t, which it has read: it predicts token t + 1.",
+                ),
+                (everything, "padding is scored: only where `is_token` is True."),
+                (
+                    lambda *a: vqa(*a, mean=True),
+                    "the loss of an answer is the sum over its tokens, not the mean.",
                 ),
                 (
-                    lambda q, p: [torch.cat([q, *p]), in_line(q, p)[1]],
-                    "the queue grows: the new ones take the places of the oldest.",
-                ),
-                (lambda q, p: [q, in_line(q, p)[1]], "the queue doesn't change."),
-                (
-                    lambda q, p: [torch.cat([p[-1], q[2:]]), [0] * len(p)],
-                    "the place doesn't move on: the next ones go behind these.",
+                    lambda *a: vqa(*a, by=len(a[0])),
+                    "divided by the number of answers: by the number of questions.",
                 ),
                 (
-                    lambda q, p: [torch.cat([q, *p])[-6:], in_line(q, p)[1]],
-                    "everything is shifted: write at `place`, nothing else moves.",
-                ),
-            ],
-            driver=QUEUE,
-        ),
-    ],
-    "a4-soft-test": [
-        Check(
-            "the targets",
-            3,
-            "soft_targets",
-            momentum_similarity,
-            soft_targets,
-            [
-                (
-                    lambda s, a: soft_targets(s, 1 - a),
-                    "alpha and 1 - alpha are exchanged: alpha is the soft part.",
-                ),
-                (lambda s, a: soft_targets(s, 0.0), "only the hard part."),
-                (lambda s, a: soft_targets(s, 1.0), "only the soft part."),
-                (
-                    lambda s, a: a * s + (1 - a) * soft_targets(s, 0.0),
-                    "softmax is missing: similarities are no probabilities.",
+                    lambda *a: vqa(*a, by=1),
+                    "that is the sum over questions: divide by B.",
                 ),
                 (
-                    lambda s, a: a * softmax(s, 0) + (1 - a) * soft_targets(s, 0.0),
-                    "softmax runs over the images: each row sums to one.",
+                    lambda lo, i, t, w, B: vqa(lo, i, t, torch.ones_like(w), B),
+                    "the weights are not used.",
                 ),
                 (
-                    lambda s, a: a * softmax(s) + soft_targets(s, 0.0),
-                    "rows sum to 1 + alpha: the hard part counts 1 - alpha.",
+                    lambda lo, i, t, w, B: vqa(lo, i, t, w, B, by=float(w.sum())),
+                    "divided by the sum of the weights: by the number of questions.",
+                ),
+                (lambda *a: -vqa(*a), "the sign is wrong."),
+                (
+                    shifted,
+                    "`is_token` belongs to the tokens, not to the positions that predict them: shift it together with ids.",
                 ),
                 (
-                    lambda s, a: soft_targets(s[:, : len(s)], a),
-                    "the queue is missing: all B + K columns.",
-                ),
-                (
-                    lambda s, a: a * softmax(s) + (1 - a) / s.shape[1],
-                    "the hard part is spread over all: it is on the own one.",
-                ),
-                (
-                    lambda s, a: (
-                        a * softmax(s) + (1 - a) * soft_targets(s, 0.0).roll(s.shape[1] - len(s), 1)
-                    ),
-                    "the own ones are taken to be the last B columns: they come first, the queue behind them.",
+                    lambda lo, i, t, w, B: vqa(lo, i, t, w.flip(0), B),
+                    "the weights stand in the wrong order.",
                 ),
             ],
         ),
     ],
-    "a4-masks-test": [masks("contrast"), masks("match"), masks("generate")],
-    "a4-scores-test": [
+    "a4-list-test": [
         Check(
-            "contrast_logits(queries, text, temperature)",
+            "the chosen answers",
             3,
-            "contrast_logits",
-            outputs,
-            contrast_logits,
+            "best_answers",
+            telling_list,
+            lambda *a: listed(*a)[0],
+            [
+                (lambda *a, rule=rule: rule(*a)[0], words)
+                for rule, words in LIST_MISTAKES
+                if "no whole answer" not in words
+            ],
+            driver=LIST,
+            reading="def read(got, *inputs):\n    return got[0]\n",
+            rounds=5,
+        ),
+        Check(
+            "which whole answers are read",
+            1,
+            "best_answers",
+            telling_list,
+            lambda *a: listed(*a)[1],
+            [
+                (lambda *a, rule=rule: rule(*a)[1], words)
+                for rule, words in LIST_MISTAKES
+                if "were read" in words or "was read" in words or "word" in words
+            ],
+            driver=LIST,
+            reading="def read(got, *inputs):\n    return got[1]\n",
+        ),
+    ],
+    "a4-noise-test": [
+        Check(
+            "noise_share(kept, recall, false_alarms)",
+            2,
+            "noise_share",
+            filtered,
+            noise,
             [
                 (
-                    lambda *a: contrast_logits(*a, pool=torch.mean),
-                    "that is the mean over queries: the best query counts.",
+                    lambda k, r, f: noise(k, r, f, thrown=k),
+                    "the share kept is used as the share thrown out.",
                 ),
                 (
-                    lambda *a: contrast_logits(*a, pool=torch.amin),
-                    "that is the worst query: the best one counts.",
+                    lambda k, r, f: 1 - k,
+                    "that is the share thrown out: right captions are among it, too.",
+                ),
+                (lambda k, r, f: (1 - k) / r, "the right captions thrown out are forgotten."),
+                (
+                    lambda k, r, f: (1 - k - f) / r,
+                    "false alarms happen to the right captions only: (1 - noise) of all.",
+                ),
+                (lambda k, r, f: (1 - k) * r, "multiplied by the recall: solve for the noise."),
+                (
+                    lambda k, r, f: 1 - noise(k, r, f),
+                    "that is the share of right captions (so it is if recall and false alarms are exchanged).",
                 ),
                 (
-                    lambda *a: contrast_logits(*a, pool=torch.sum),
-                    "that is the sum over queries: the best query counts.",
+                    lambda k, r, f: noise(k, r, f, clamp=False),
+                    "a share can't be below 0 or above 1: return the nearer end.",
                 ),
                 (
-                    lambda *a: contrast_logits(*a, pool=lambda x, dim: x[:, 0]),
-                    "that is the first query: the best one counts, another one for each text.",
-                ),
-                (
-                    lambda q, t, T: contrast_logits(q, t, 1 / T),
-                    "cosines are multiplied by the temperature: BLIP-2 divides.",
-                ),
-                (lambda q, t, T: contrast_logits(q, t, 1.0), "there is no temperature."),
-                (
-                    lambda q, t, T: contrast_logits(q, t, T).T,
-                    "that is the transpose: rows are images.",
-                ),
-                (
-                    lambda q, t, T: torch.einsum("ird,jd->ijr", q, t).amax(-1) / T,
-                    "the vectors are not normalised.",
-                ),
-                (
-                    lambda q, t, T: torch.einsum("id,jd->ij", unit(q.mean(1)), unit(t)) / T,
-                    "queries are averaged before the comparison: compare each of them.",
-                ),
-                (
-                    lambda q, t, T: torch.einsum("id,jd->ij", unit(q.amax(1)), unit(t)) / T,
-                    "the maximum is taken over features of queries: over their similarities.",
-                ),
-                (
-                    lambda q, t, T: torch.einsum("ird,jd->ijr", unit(q), t).amax(-1) / T,
-                    "the text is not normalised.",
+                    lambda k, r, f: 100 * noise(k, r, f),
+                    "a share from 0 to 1 is wanted, not per cent.",
                 ),
             ],
         ),
         Check(
-            "match_logits(states, weight, bias)",
+            "a filter that says nothing is an error",
             1,
-            "match_logits",
-            states,
-            match_logits,
+            "noise_share",
+            useless(equal=True),
+            lambda k, r, f, low: [noise(k, r, f), "ValueError"],
+            failing(
+                lambda k, r, f, low: noise(k, r, f), "a recall that isn't above the false alarms"
+            ),
+            driver=USELESS,
+            reading=BY_ACCIDENT,
+        ),
+        Check(
+            "noise_left(noise, recall, false_alarms)",
+            1,
+            "noise_left",
+            before_filter,
+            left,
             [
                 (
-                    lambda s, w, b: (s @ w.T + b).amax(1),
-                    "that is the maximum over queries: here the mean counts.",
-                ),
-                (lambda s, w, b: (s @ w.T + b).sum(1), "that is the sum over queries: the mean."),
-                (
-                    lambda s, w, b: (s @ w.T + b)[:, 0],
-                    "that is the first query: the mean over all of them.",
-                ),
-                (lambda s, w, b: (s @ w.T).mean(1), "the bias is missing."),
-                (
-                    lambda s, w, b: softmax((s @ w.T + b).mean(1)),
-                    "these are probabilities: logits are wanted.",
+                    lambda n, r, f: n * (1 - r),
+                    "that is the share of *all* captions: divide by the share that is kept.",
                 ),
                 (
-                    lambda s, w, b: softmax(s @ w.T + b).mean(1),
-                    "probabilities are averaged: average the logits.",
+                    lambda n, r, f: left(n, 1 - r, 1 - f),
+                    "these are the wrong captions among those *thrown out*.",
                 ),
                 (
-                    lambda s, w, b: (s @ w.T + b).mean(0),
-                    "the mean runs over the batch: over the queries.",
+                    lambda n, r, f: n * (1 - r) / (n * (1 - r) + 1 - n),
+                    "right captions are thrown out, too: false alarms are forgotten.",
                 ),
-                (lambda s, w, b: s @ w.T + b, "one pair of logits per query: average them."),
+                (lambda n, r, f: 1 - left(n, r, f), "that is the share of right captions."),
+                (lambda n, r, f: left(n, f, r), "recall and false alarms are exchanged."),
+                (
+                    lambda n, r, f: 1 - r,
+                    "that is the share of the wrong captions that stay: their share among the kept ones is wanted.",
+                ),
+                (lambda n, r, f: 1.0, "where the filter keeps nothing, return 0.0."),
             ],
         ),
     ],
-    "a4-capfilt-test": [
+    "a4-packed-test": [
+        mask_of("itc"),
+        mask_of("itg"),
         Check(
-            "keep(scores, source)",
-            3,
-            "keep",
-            found,
-            keep,
+            "itm is an error",
+            1,
+            "packed_mask",
+            captions,
+            lambda *a: [packed("itc", *a), "ValueError"],
+            failing(lambda *a: packed("itc", *a), "several texts with ITM"),
+            driver=MATCHING,
+            reading=BY_ACCIDENT,
+        ),
+    ],
+    "a4-split-test": [
+        Check(
+            "encoder_inputs(texts, cuts, R, pad)",
+            2,
+            "encoder_inputs",
+            encoder_case,
+            to_encoder,
             [
                 (
-                    lambda s, k: keep(s, k, people=False),
-                    "human captions are filtered: they are kept, whatever the filter thinks.",
+                    lambda *a: to_encoder(*a, side="left"),
+                    "the padding is on the left: here it comes last.",
                 ),
                 (
-                    lambda s, k: keep(s, k, threshold=0, match=lambda no, yes: yes),
-                    "the yes logit alone is compared with 0: softmax over no and yes first.",
+                    lambda *a: to_encoder(*a, extra=1),
+                    "the first id of the suffix is in the prefix: text[:cut] ends before it.",
                 ),
                 (
-                    lambda s, k: keep(s, k, match=lambda no, yes: yes),
-                    "the yes logit is compared with 0.5: it is the probability, after softmax.",
+                    lambda *a: to_encoder(*a, queries=False),
+                    "the picture's vectors are hidden: their places are True.",
                 ),
                 (
-                    lambda s, k: keep(
-                        s, k, match=lambda no, yes: float(softmax(torch.tensor([no, yes]))[0])
+                    lambda t, c, R, p: [
+                        to_encoder(t, c, R, p)[0],
+                        to_encoder(t, c, 0, p)[1],
+                    ],
+                    "the places of the picture's R vectors are missing: they come first.",
+                ),
+                (
+                    lambda *a: keys_as(*a, lambda ids, keys: ~keys),
+                    "upside down: True at what is read.",
+                ),
+                (
+                    lambda *a: keys_as(*a, lambda ids, keys: torch.ones_like(keys)),
+                    "padding is read: False there.",
+                ),
+                (
+                    lambda t, c, R, p: keys_as(
+                        t, c, R, p, lambda ids, keys: torch.cat([keys[:, R:], keys[:, :R]], 1)
                     ),
-                    "no and yes are exchanged: column 1 is yes.",
+                    "the picture's vectors come first, before the prefix.",
                 ),
                 (
-                    lambda s, k: [i for i in range(len(k)) if i not in keep(s, k)],
-                    "these are the ones to throw away.",
-                ),
-                (
-                    lambda s, k: [i for i in keep(s, k) if k[i] != "synthetic"],
-                    "all synthetic captions are gone: they are filtered like those of the web.",
-                ),
-                (
-                    lambda s, k: [i for i in range(len(k)) if k[i] != "web" or i in keep(s, k)],
-                    "synthetic captions are not filtered: both web and synthetic are.",
-                ),
-                (
-                    lambda s, k: [i for i in keep(s, k) if k[i] != "human"],
-                    "human captions are missing: they are kept.",
-                ),
-                (
-                    lambda s, k: keep(
-                        s, k, match=lambda no, yes: 1 / (1 + float(torch.tensor(-yes).exp()))
+                    lambda t, c, R, p: keys_as(
+                        t, c, R, p, lambda ids, keys: torch.cat([keys[:, :R], ids != p], 1)
                     ),
-                    "that is a sigmoid of yes alone: softmax over no and yes.",
+                    "a word that has the id of padding is taken for padding.",
                 ),
-                (lambda s, k: keep(s, k, threshold=0.9), "the threshold is 0.5."),
-                (lambda s, k: list(range(len(k))), "everything is kept."),
+                (
+                    lambda t, c, R, p: to_encoder(t, [len(one) for one in t], R, p),
+                    "the whole text is in the encoder: then there is nothing to learn for the decoder. Only the prefix.",
+                ),
+                (
+                    lambda t, c, R, p: to_encoder(t, [c[0]] * len(t), R, p),
+                    "every text is cut where the first is.",
+                ),
             ],
-            reading=PLACES,
         ),
         Check(
-            "quality(kept, good)",
-            1,
-            "quality",
-            judged,
-            quality,
+            "decoder_inputs(texts, cuts, start, pad)",
+            3,
+            "decoder_inputs",
+            decoder_case,
+            to_decoder,
             [
-                (lambda k, g: quality(k, g)[::-1], "precision comes first, then recall."),
                 (
-                    lambda k, g: [sum(g[i] for i in k) / len(g)] * 2,
-                    "divide by the number kept, and by the number of good ones.",
+                    lambda *a: to_decoder(*a, shift=False),
+                    "the decoder reads what it should predict: shift the inputs by one, `start` first.",
                 ),
                 (
-                    lambda k, g: [quality(k, g)[0]] * 2,
-                    "recall is the fraction of all good ones that were kept.",
+                    lambda t, c, s, p: to_decoder(t, c, s, p, ignore=p),
+                    "the targets at padding must be -100: nobody should learn to write padding.",
                 ),
                 (
-                    lambda k, g: [quality(k, g)[1]] * 2,
-                    "precision is the fraction of the kept ones that are good.",
+                    lambda *a: to_decoder(*a)[::-1],
+                    "inputs and targets are exchanged.",
                 ),
                 (
-                    lambda k, g: [100 * x for x in quality(k, g)],
-                    "fractions are wanted, not per cent.",
+                    lambda *a: to_decoder(*a, side="left"),
+                    "the padding is on the left: here it comes last.",
+                ),
+                (
+                    lambda t, c, s, p: to_decoder(t, [0] * len(t), s, p),
+                    "the prefix is written, too: only the suffix is.",
+                ),
+                (
+                    lambda t, c, s, p: to_decoder(t, [one + 1 for one in c], s, p),
+                    "the first id of the suffix is missing: text[cut:] begins with it.",
+                ),
+                (
+                    lambda t, c, s, p: [
+                        to_decoder([[*one, p] for one in t], c, s, p)[0],
+                        to_decoder(t, c, s, p)[1],
+                    ],
+                    "the inputs have an id too many: the suffix without its last.",
+                ),
+                (
+                    lambda t, c, s, p: [
+                        to_decoder(t, c, s, p, ignore=-100)[0].where(
+                            to_decoder(t, c, s, p)[0] != p, torch.tensor(-100)
+                        ),
+                        to_decoder(t, c, s, p)[1],
+                    ],
+                    "-100 is no id: the inputs are padded with `pad`.",
+                ),
+                (
+                    lambda t, c, s, p: [
+                        to_decoder(t, c, s, p)[0],
+                        to_decoder(t, c, s, p)[1].where(
+                            to_decoder(t, c, s, p)[1] != p, torch.tensor(-100)
+                        ),
+                    ],
+                    "a word that has the id of padding isn't scored: padding begins where the suffix ends.",
+                ),
+                (
+                    lambda t, c, s, p: [
+                        torch.cat(
+                            [
+                                torch.tensor([[one[cut - 1]] for one, cut in zip(t, c)]),
+                                to_decoder(t, c, s, p)[0][:, 1:],
+                            ],
+                            1,
+                        ),
+                        to_decoder(t, c, s, p)[1],
+                    ],
+                    "the decoder begins with the prefix's last id: with `start`.",
                 ),
             ],
         ),
@@ -870,72 +1021,30 @@ CHECKS = {
 }
 
 
-def confident(generator):
-    """Similarities at a trained model's scale, where a softmax by hand overflows; several repeats."""
-    B = number(generator, 4, 7)
-    same = torch.randint(0, 3, (B,), generator=generator)
-    same[0], same[1] = 0, 1  # everybody has a negative
-    return [60 * normal(generator, B, B) + 100, same], {}
-
-
-def loud_captions(generator):
-    (logits, ids, scored, smoothing), _ = captions(generator)
-    return [80 * logits, ids, scored, smoothing * number(generator, 0, 1)], {}
-
-
-def other_queue(generator):
-    """A queue of another size, filled in other portions."""
-    portion = number(generator, 1, 3)
-    parts = [normal(generator, portion, 4) for _ in range(number(generator, 5, 7))]
-    return [normal(generator, portion * number(generator, 3, 4), 4), parts], {}
-
-
-def sure_similarity(generator):
-    B = number(generator, 2, 5)
-    return [100 * normal(generator, B, B + number(generator, 0, 9)), 0.9], {}
-
-
-def few_words(generator):
-    """Texts of one real token, of none, and a whole one; one query."""
-    T = number(generator, 3, 6)
-    real = torch.arange(T)[None, :] < torch.tensor([[1], [T], [number(generator, 2, 3)]])
-    return [1, real], {}
-
-
-def negative_best(generator):
-    """Cosines that are all negative: the best of them isn't 0."""
-    (queries, text, temperature), _ = outputs(generator)
-    base = normal(generator, 6)
-    queries, text = 0.3 * queries - base, 0.3 * text + base
-    return [queries, text, temperature / 2], {}
-
-
-def any_source(generator):
-    """Captions of any source in any order; logits whose exponentials are infinite."""
-    N = number(generator, 5, 15)
-    kinds = torch.randint(0, 3, (N,), generator=generator).tolist()
-    scores = 4 * normal(generator, N, 2) + 100 * torch.randint(-1, 2, (N, 1), generator=generator)
-    return [scores, [["web", "synthetic", "human"][kind] for kind in kinds]], {}
-
-
 HIDDEN = {
-    "a4-negatives-test": {"probabilities of the negatives": [confident, confident]},
-    "a4-matching-test": {
-        "the three groups": [lambda g: ([torch.tensor([1, 2, 0]), torch.tensor([2, 0, 1])], {})]
+    "a4-queue-test": {
+        "probabilities of the wrong texts": [sure_of_itself, sure_of_itself, full_queue, full_queue]
     },
-    "a4-lm-test": {"the loss": [loud_captions, loud_captions]},
-    "a4-momentum-test": {
-        "follow(slow, fast, momentum)": [lambda g: ([normal(g, 1, 2), normal(g, 1, 2), 0.995], {})],
-        "enqueue(queue, place, new)": [other_queue, other_queue],
+    "a4-answers-test": {
+        "answer_weights(question, counts)": [many_questions, many_questions],
+        "vqa_loss(logits, ids, is_token, weights, B)": [loud_answers, loud_answers],
     },
-    "a4-soft-test": {"the targets": [sure_similarity, sure_similarity]},
-    "a4-masks-test": {
-        f"mask of '{task}'": [few_words] for task in ("contrast", "match", "generate")
+    "a4-list-test": {
+        "the chosen answers": [
+            lambda g: answer_list(g, k=1),
+            lambda g: answer_list(g, k=20, N=5),
+            lambda g: answer_list(g, k=2, N=12),
+        ]
     },
-    "a4-scores-test": {
-        "contrast_logits(queries, text, temperature)": [negative_best],
-        "match_logits(states, weight, bias)": [states],
+    "a4-noise-test": {
+        "noise_share(kept, recall, false_alarms)": [below_zero, above_one, any_filter, any_filter],
+        "a filter that says nothing is an error": [useless(equal=False)],
+        "noise_left(noise, recall, false_alarms)": [throws_all] * 6,
     },
-    "a4-capfilt-test": {"keep(scores, source)": [any_source, any_source]},
+    "a4-packed-test": {f"mask of {name}": [odd_captions] * 2 for name in ("itc", "itg")},
+    "a4-split-test": {
+        "encoder_inputs(texts, cuts, R, pad)": [odd_encoder] * 3,
+        "decoder_inputs(texts, cuts, start, pad)": [odd_decoder] * 3,
+    },
 }
 CHECKS = with_hidden(CHECKS, HIDDEN)

@@ -20,67 +20,74 @@ def attention(q, k, v, scale=None):
     return weights / weights.sum(-1, keepdim=True) @ v
 
 
-# 1. The gates.
+# 1. The first gradients of the gates.
 
 BLOCK = """
 import torch
-def run(gated, y, look, think, alpha_look, alpha_think, what):
-    inputs = [x.clone().requires_grad_() for x in (y, look, think, alpha_look, alpha_think)]
-    y, look, think, alpha_look, alpha_think = inputs
-    out = gated(y, lambda y: y.tanh() @ look, lambda y: y.square() @ think, alpha_look, alpha_think)
-    if what == "value":
-        return out
-    out.square().sum().backward()
-    return [torch.zeros_like(x) if x.grad is None else x.grad for x in inputs]
+def run(first_gradients, y, attend, feedforward, gradient):
+    calls = []
+    def attended(x):
+        calls.append("attend")
+        return x.tanh() @ attend
+    def fed(x):
+        calls.append("feedforward")
+        return x.square() @ feedforward
+    with torch.no_grad():
+        found = first_gradients(y, attended, fed, gradient)
+    return [list(found), len(calls)]
 """
+VALUES = "def read(got, *inputs):\n    return got[0]\n"
 
 
-def gated(y, look, think, a, b, gate=torch.tanh, late=False, residual=True, same=False):
-    seen = gate(a) * (y.tanh() @ look)
-    y = y + seen if residual else seen
-    read = y - seen if same else y
-    thought = gate(b) * (read.square() @ think)
-    return y + thought if residual else thought
+def by_autograd(y, attend, feedforward, gradient, start=0.0, gate=torch.tanh):
+    """The gradients of both alphas, of the whole block, at a value of the alphas."""
+    alphas = [torch.tensor(float(start), requires_grad=True) for _ in range(2)]
+    z = y + gate(alphas[0]) * (y.tanh() @ attend)
+    z = z + gate(alphas[1]) * (z.square() @ feedforward)
+    return list(torch.autograd.grad((gradient * z).sum(), alphas))
 
 
-def block(generator, shut=False):
+def scaled(y, attend, feedforward, gradient, factor=None):
+    found = by_autograd(y, attend, feedforward, gradient)
+    return [x * (1 / y.numel() if factor is None else factor) for x in found]
+
+
+def without_first(y, attend, feedforward, gradient):
+    """The feed-forward as if the first gate were open."""
+    opened = y + y.tanh() @ attend
+    first = by_autograd(y, attend, feedforward, gradient)[0]
+    return [first, (gradient * (opened.square() @ feedforward)).sum()]
+
+
+def on_attention(y, attend, feedforward, gradient):
+    first = by_autograd(y, attend, feedforward, gradient)[0]
+    return [first, (gradient * ((y.tanh() @ attend).square() @ feedforward)).sum()]
+
+
+def blocks(generator):
     D = number(generator, 4, 6)
-    y, look, think = (
-        normal(generator, 2, 4, D),
+    y = normal(generator, 2, number(generator, 3, 4), D)
+    attend, feedforward = normal(generator, D, D), normal(generator, D, D) / 4
+    return [y, attend, feedforward, normal(generator, *y.shape)], {}
+
+
+def one_token(generator):
+    """One text of one token, and large values."""
+    D = number(generator, 2, 7)
+    return [
+        10 * normal(generator, 1, 1, D),
         normal(generator, D, D),
-        normal(generator, D, D) / 4,
-    )
-    alphas = (
-        [torch.zeros(()), torch.zeros(())]
-        if shut
-        else [0.5 + torch.rand((), generator=generator), -0.4 - torch.rand((), generator=generator)]
-    )
-    return [y, look, think, *alphas]
+        normal(generator, D, D),
+        normal(generator, 1, 1, D) / 10,
+    ], {}
 
 
-def gradients(*inputs, **options):
-    inputs = [x.clone().requires_grad_() for x in inputs]
-    return list(torch.autograd.grad(gated(*inputs, **options).square().sum(), inputs))
-
-
-GATE_MISTAKES = [
-    (dict(gate=lambda a: a), "the gate is alpha itself: it is tanh(alpha), between -1 and 1."),
-    (dict(gate=torch.sigmoid), "the gate is a sigmoid: at alpha = 0 that is half open. tanh."),
-    (dict(gate=lambda a: 1 + 0 * a), "there is no gate."),
-    (dict(gate=lambda a: 1 - a.tanh()), "the gate is 1 - tanh: at alpha = 0 it must be shut."),
-    (dict(residual=False), "what was there is lost: add to y."),
-    (
-        dict(same=True),
-        "the feed-forward reads y as it was before the attention: it reads what came out of it.",
-    ),
-]
-
-
-# 2. The resampler.
+# 2. Films of different lengths.
 
 
 def resample(
     features,
+    lengths,
     time,
     latents,
     query,
@@ -90,44 +97,129 @@ def resample(
     residual=True,
     times=True,
     scale=None,
-    swap=False,
-    order=False,
+    real=True,
+    zeros=False,
 ):
+    """Film by film, each alone."""
     outs = []
-    for picture in features:  # (T, S, D)
-        x = torch.cat([frame + (time[t] if times else 0) for t, frame in enumerate(picture)])
+    for film, length in zip(features, lengths.tolist()):  # (T, S, D)
+        frames = [
+            (torch.zeros_like(frame) if zeros and t >= length else frame)
+            + (time[t] if times else 0)
+            for t, frame in enumerate(film)
+            if t < length or not real
+        ]
+        x = torch.cat(frames)
         context = torch.cat([x, latents]) if own else x
-        q, k, v = latents @ query.T, context @ key.T, context @ value.T
-        mixed = attention(q, v, k, scale) if swap else attention(q, k, v, scale)
+        mixed = attention(latents @ query.T, context @ key.T, context @ value.T, scale)
         outs.append(latents + mixed if residual else mixed)
     return torch.stack(outs)
 
 
 def films(generator):
-    B, T, S, R, D = 2, number(generator, 2, 3), number(generator, 2, 3), number(generator, 2, 4), 5
+    B, T, S, R, D = 3, 4, number(generator, 2, 3), number(generator, 2, 4), 5
+    lengths = torch.tensor([3, 4, 2])
     return [
         normal(generator, B, T, S, D),
+        lengths,
         normal(generator, T, D),
         normal(generator, R, D),
         *[normal(generator, D, D) / 2 for _ in range(3)],
     ], {}
 
 
-def mixed_films(features, time, latents, *weights):
-    """Pictures of the batch looked at together."""
-    together = resample(
-        features.flatten(0, 1)[None], time.repeat(len(features), 1), latents, *weights
-    )
-    return together.expand(len(features), -1, -1)
+def torn_films(generator):
+    """Missing frames hold NaN or infinity."""
+    (features, lengths, *rest), _ = films(generator)
+    for b, length in enumerate(lengths.tolist()):
+        features[b, length:] = [torch.nan, torch.inf][number(generator, 0, 1)]
+    return [features, lengths, *rest], {}
 
 
-# 3. Counting images while writing.
+def loud_films(generator):
+    """Scores beyond 88, whose exponentials are infinite; one frame of two, one or two positions."""
+    B, T, S, R, D = number(generator, 1, 3), 2, number(generator, 1, 2), number(generator, 1, 5), 6
+    features, latents = normal(generator, B, T, S, D), normal(generator, R, D)
+    features[..., 0], latents[:, 0] = 18, 18  # 18 * 18 / sqrt(6) = 132, for all alike
+    turns = [
+        torch.eye(D)[[0, *(1 + torch.randperm(D - 1, generator=generator)).tolist()]] for _ in "qk"
+    ]
+    return [
+        features,
+        torch.randint(1, 3, (B,), generator=generator),
+        0.1 * normal(generator, T, D),
+        latents,
+        *turns,
+        normal(generator, D, D) / 2,
+    ], {}
 
 
-def count(is_tag, seen=None, inclusive=True):
+FILM_MISTAKES = [
+    (
+        lambda *a: resample(*a, real=False),
+        "frames that are missing are attended to.",
+    ),
+    (
+        lambda *a: resample(*a, real=False, zeros=True),
+        "missing frames are set to zero, but still attended to: take their keys out of the softmax.",
+    ),
+    (
+        lambda f, n, *a: resample(f, n.min().expand(len(n)), *a),
+        "all films are cut to the shortest.",
+    ),
+    (
+        lambda f, n, *a: resample(f, n[:1].expand(len(n)), *a),
+        "the length of the first film serves all.",
+    ),
+    (
+        lambda f, n, *a: resample(f, (n + 1).clamp(max=f.shape[1]), *a),
+        "one frame too many is attended to: the first `lengths[b]`.",
+    ),
+    (
+        lambda f, n, *a: resample(f, (n - 1).clamp(min=1), *a),
+        "the last real frame isn't attended to.",
+    ),
+    (
+        lambda *a: resample(*a, own=False),
+        "keys and values are made of the features alone: the latents belong to them, too (behind the features).",
+    ),
+    (lambda *a: resample(*a, residual=False), "what the latents were is lost: add."),
+    (
+        lambda *a: resample(*a, times=False),
+        "the time embeddings are missing: frames would have no order.",
+    ),
+    (
+        lambda *a: resample(*a, scale=1.0),
+        "the scores are not divided by the square root of the width.",
+    ),
+    (
+        lambda f, n, time, latents, q, k, v: resample(f, n, time, latents, q, v, k),
+        "keys and values are exchanged.",
+    ),
+    (
+        lambda f, n, time, latents, q, k, v: resample(f, n, time, latents, q.T, k.T, v.T),
+        "the matrices are applied the wrong way round: x @ W.T, as nn.Linear does.",
+    ),
+    (
+        lambda f, n, time, *a: resample(f, n, time[:1].expand(len(time), -1), *a),
+        "the first time embedding serves all frames.",
+    ),
+    (
+        lambda f, n, time, latents, q, k, v: (
+            resample(f, n, time, latents, q, k, v) - latents + latents @ q.T
+        ),
+        "the projected queries are added: add the latents themselves.",
+    ),
+]
+
+
+# 3. Counting images while generating.
+
+
+def count(is_tag, counted=None, inclusive=True):
     rows, last = [], []
     for row, tags in enumerate(is_tag.tolist()):
-        so_far, phi = 0 if seen is None else int(seen[row]), []
+        so_far, phi = 0 if counted is None else int(counted[row]), []
         for tag in tags:
             phi.append(so_far + tag if inclusive else so_far)
             so_far += tag
@@ -139,20 +231,21 @@ def count(is_tag, seen=None, inclusive=True):
 PIECES = """
 import torch
 def run(count, is_tag, first):
-    seen = torch.zeros(len(is_tag), dtype=torch.long)
+    counted = torch.zeros(len(is_tag), dtype=torch.long)
     found, before, after = [], [], []
     for part in (is_tag[:, :first], *is_tag[:, first:].split(1, dim=1)):
-        given = seen.clone()
+        given = counted.clone()
         before.append(given.clone())
-        phi, seen = count(part, given)
+        phi, counted = count(part, given)
         after.append(given)
         found.append(phi)
-    return [torch.cat(found, dim=1), seen, torch.stack(before), torch.stack(after)]
+    return [torch.cat(found, dim=1), counted, torch.stack(before), torch.stack(after)]
 """
 KEPT = """
 def read(got, is_tag, first):
-    phi, seen, before, after = got
-    return [phi, seen] if bool((before == after).all()) else [phi, seen, "seen was changed"]
+    phi, counted, before, after = got
+    same = bool((before == after).all())
+    return [phi, counted] if same else [phi, counted, "counted was changed"]
 """
 
 
@@ -167,55 +260,117 @@ def forgetful(is_tag, first):
     return torch.cat([count(part)[0] for part in parts], 1), [count(part)[1] for part in parts]
 
 
-# 4. Pages as training texts.
+# 4. A window of a page.
 
 
-def page_text(page, image, chunk):
-    ids, scored = [], []
-    for kind, words in page:
-        if kind == "image":
-            if ids:
-                ids.append(chunk)
-                scored.append(True)
-            ids.append(image)
-            scored.append(False)
-        else:
-            ids += words
-            scored += [True] * len(words)
-    return [ids + [chunk], [False, *scored[1:], True]]
+def window(ids, image, start, length, most, offset=None, text_first=True):
+    """All ids of the window, cut before the tag that is one too many; then pictures and scores by place."""
+    tags = [place for place, token in enumerate(ids) if token == image]
+    end = min(start + length, len(ids))
+    inside = [place for place in tags if start <= place < end]
+    if len(inside) > most:
+        end = inside[most]
+        inside = inside[:most]
+    pictures = [
+        tags.index(place) if offset is None else offset + n for n, place in enumerate(inside)
+    ]
+    first_tag = inside[0] if inside else end
+    scored = [
+        place > start and ids[place] != image and (text_first or place > first_tag)
+        for place in range(start, end)
+    ]
+    return [pictures, scored]
 
 
-def pages(generator):
+def uncut(ids, image, start, length, most):
+    """The pictures are cut, the text isn't."""
+    pictures, _ = window(ids, image, start, length, most)
+    return [pictures, window(ids, image, start, length, len(ids))[1]]
+
+
+def scored_by(ids, image, start, length, most, rule):
+    pictures, scored = window(ids, image, start, length, most)
+    return [pictures, [rule(n, ids[start + n]) for n in range(len(scored))]]
+
+
+def long_page(generator):
     def words():
-        return [
-            "text",
-            torch.randint(5, 40, (number(generator, 2, 3),), generator=generator).tolist(),
-        ]
+        return torch.randint(5, 40, (number(generator, 2, 3),), generator=generator).tolist()
 
-    first = [words()] if number(generator, 0, 1) else []
-    return [
-        [
-            *first,
-            ["image", []],
-            words(),
-            ["image", []],
-            words(),
-            *([["image", []]] if number(generator, 0, 1) else []),
-        ],
-        3,
-        4,
-    ], {}
+    image = number(generator, 2, 4)
+    ids = words()
+    for _ in range(6):
+        ids += [image, *words()]
+    start = number(generator, 4, 6)
+    return [ids, image, start, number(generator, 18, 20), number(generator, 1, 2)], {}
 
 
-def without(page, image, chunk, drop):
-    ids, scored = page_text(page, image, chunk)
-    places = [i for i in range(len(ids)) if not drop(ids, i)]
-    return [[ids[i] for i in places], [scored[i] for i in places]]
+def page_end(kind):
+    """A window that begins with a tag, or runs over the page's end; images side by side; none."""
+
+    def inputs(generator):
+        image = number(generator, 50, 60)
+        ids = [image, 5, image, image, 6, 7, image, 8, 9, 10]
+        start, length, most = [(2, 4, 5), (7, 9, 1), (0, 3, 1), (2, 8, 1), (3, 100, 4)][kind]
+        return [ids, image, start, length, most], {}
+
+    return inputs
 
 
-def scored_as(page, image, chunk, rule):
-    ids, scored = page_text(page, image, chunk)
-    return [ids, [rule(ids, scored, i) for i in range(len(ids))]]
+WINDOWS = [
+    (
+        lambda *a: window(*a, offset=0),
+        "the pictures are counted from the window's start: from the page's start, so that the right ones are loaded.",
+    ),
+    (
+        lambda *a: window(*a, offset=1 + a[0][: a[2]].count(a[1])),
+        "the pictures are counted from 1: from 0.",
+    ),
+    (
+        lambda i, t, s, n, m: window(i, t, s, n, len(i)),
+        "the window has more than `most` images.",
+    ),
+    (
+        uncut,
+        "the text behind the last picture's chunk is still there: the window ends before the tag that is one too many.",
+    ),
+    (
+        lambda i, t, s, n, m: window(i, t, s, n, m + 1),
+        "one image too many: at most `most`.",
+    ),
+    (
+        lambda i, t, s, n, m: window(i, t, s, n, m - 1),
+        "the window ends before the last image that fits.",
+    ),
+    (
+        lambda i, t, s, n, m: window(i, t, s, n - s, m),
+        "`length` is taken as the window's end: it begins at `start`.",
+    ),
+    (
+        lambda i, t, s, n, m: window(i, t, 0, n, m),
+        "the window begins at the page's start: at `start`.",
+    ),
+    (
+        lambda *a: window(*a, text_first=False),
+        "text before the first tag isn't scored: it is ordinary text.",
+    ),
+    (
+        lambda *a: scored_by(*a, lambda n, token: token != a[1]),
+        "the first token is scored, but nothing precedes it.",
+    ),
+    (
+        lambda *a: scored_by(*a, lambda n, token: True),
+        "image tags and the first token are scored.",
+    ),
+    (
+        lambda *a: scored_by(*a, lambda n, token: n > 0),
+        "image tags are scored: nobody should learn to write them.",
+    ),
+    (
+        lambda *a: scored_by(*a, lambda n, token: not (n > 0 and token != a[1])),
+        "upside down.",
+    ),
+]
 
 
 # 5. What learns.
@@ -252,20 +407,24 @@ def chosen(rule):
     return lambda names: [name for name in names if rule(name)]
 
 
-# 6. A mixture of data sets.
+# 6. A mixture, in parts.
 
 MIXTURE = """
 import torch
-def run(accumulate, start, targets, weights, before):
+def run(accumulate, start, targets, numbers, weights, before):
     x = torch.nn.Parameter(start.clone())
     x.grad = None if before is None else torch.full_like(start, before)
     done, at_each = [], []
-    def loss(target):
+    def loss(target, number):
         at_each.append(len(done))
-        value = (x - target).square().mean() + (x * target).sin().mean()
-        value.register_hook(lambda gradient: done.append(target))
+        value = number * ((x - target).square().mean() + (x * target).sin().mean())
+        value.register_hook(lambda gradient: done.append(number))
         return value
-    accumulate([x], [lambda t=t: loss(t) for t in targets], weights)
+    data, row = [], 0
+    for of_set in numbers:
+        data.append([(lambda t=targets[row + i], n=n: loss(t, n), n) for i, n in enumerate(of_set)])
+        row += len(of_set)
+    accumulate([x], data, weights)
     return [torch.zeros_like(start) if x.grad is None else x.grad, x.detach().clone(), at_each]
 """
 ONE_GRAPH = """
@@ -276,203 +435,247 @@ def read(got, *inputs):
 """
 
 
-def mixture(start, targets, weights, before, use=None, left=0.0):
+def mixture(start, targets, numbers, weights, before, factor=None, use=None, left=0.0):
+    """factor: (λ, tokens of the part, of the set, of all) -> what the mean of a part is multiplied by."""
+    factor = factor or (lambda weight, n, of_set, parts, of_all: weight * n / of_set)
     x = start.clone().requires_grad_()
-    terms = [
-        weight * ((x - t).square().mean() + (x * t).sin().mean())
-        for t, weight in zip(targets, weights)
-    ]
-    total = sum(terms) if use is None else use(terms, weights)
+    terms, row, of_all = [], 0, sum(map(sum, numbers))
+    for of_set, weight in zip(numbers, weights):
+        for n in of_set:
+            t = targets[row]
+            value = (x - t).square().mean() + (x * t).sin().mean()
+            terms.append(factor(weight, n, sum(of_set), len(of_set), of_all) * value)
+            row += 1
+    total = sum(terms) if use is None else use(terms)
     return [torch.autograd.grad(total, x)[0] + left, start]
 
 
 def data_sets(generator):
+    numbers = [
+        [number(generator, 5, 9), number(generator, 1, 3)],
+        [number(generator, 2, 4), number(generator, 6, 8), number(generator, 11, 12)],
+        [number(generator, 3, 9)],
+    ]
     return [
         normal(generator, 4),
-        normal(generator, 3, 4),
+        normal(generator, 6, 4),
+        numbers,
         [1.0, 0.2, 0.03 + 0.1 * number(generator, 1, 4)],
         0.5 + number(generator, 0, 3),
     ], {}
 
 
-# 7. Similar examples.
+def first_step(generator):
+    """No gradient yet; other numbers of sets and parts; a part without tokens."""
+    numbers = [[0, 4], [number(generator, 1, 5)], [2, 3, 0, 1]][number(generator, 0, 1) :]
+    weights = [0.1 + float(x) for x in torch.rand(len(numbers), generator=generator)]
+    parts = sum(map(len, numbers))
+    return [normal(generator, 3), normal(generator, parts, 3), numbers, weights, None], {}
 
 
-def rices(query, support, k, best_last=True, cosine=True):
-    def likeness(row):
-        dot = float(row @ query)
-        return dot / (float(row.norm()) * float(query.norm())) if cosine else dot
-
-    found = sorted(range(len(support)), key=lambda i: -likeness(support[i]))[:k]
-    return found[::-1] if best_last else found
+def with_factor(rule):
+    return lambda *a: mixture(*a, factor=rule)
 
 
-def supports(generator):
-    N = number(generator, 7, 9)
-    return [
-        normal(generator, 5),
-        normal(generator, N, 5) * (0.2 + 4 * torch.rand(N, 1, generator=generator)),
-        number(generator, 3, 4),
-    ], {}
+# 7. Balanced examples.
+
+
+def cosines(query, support):
+    return [float(row @ query) / (float(row.norm()) * float(query.norm())) for row in support]
+
+
+def balanced(query, support, labels, per_label, best_last=True, dot=False, groups=False):
+    score = (support @ query).tolist() if dot else cosines(query, support)
+    chosen = []
+    for label in sorted(set(labels.tolist())):
+        of_label = [i for i in range(len(support)) if labels[i] == label]
+        of_label = sorted(of_label, key=lambda i: -score[i])[:per_label]
+        chosen += of_label[::-1] if best_last else of_label
+    if groups:
+        return chosen
+    return sorted(chosen, key=lambda i: score[i], reverse=not best_last)
+
+
+def most_similar(query, support, labels, per_label):
+    """As lesson 12 does it: as many, whatever their label."""
+    score = cosines(query, support)
+    k = len(balanced(query, support, labels, per_label))
+    return sorted(range(len(support)), key=lambda i: score[i])[-k:]
+
+
+def least_similar(query, support, labels, per_label):
+    return balanced(-query, support, labels, per_label)[::-1]
+
+
+def first_of_each(query, support, labels, per_label):
+    score = cosines(query, support)
+    chosen = []
+    for label in sorted(set(labels.tolist())):
+        chosen += [i for i in range(len(support)) if labels[i] == label][:per_label]
+    return sorted(chosen, key=lambda i: score[i])
+
+
+def only_full(query, support, labels, per_label):
+    """Labels with too few examples are left out."""
+    full = [i for i in range(len(labels)) if int((labels == labels[i]).sum()) >= per_label]
+    keep = balanced(query, support, labels, per_label)
+    return [i for i in keep if i in full]
+
+
+def to_the_smallest(query, support, labels, per_label):
+    counts = [int((labels == label).sum()) for label in labels.unique()]
+    return balanced(query, support, labels, min(per_label, *counts))
+
+
+def supports(generator, spread=3.0):
+    """Examples whose similar ones nearly all have one label, of very different lengths."""
+    labels = torch.tensor([0, 0, 0, 0, 0, 1, 1, 1, 2, 2, 2, 2])
+    N = len(labels)
+    query = normal(generator, 5)
+    support = normal(generator, N, 5) + (labels == number(generator, 0, 2))[:, None] * query
+    support = support * (0.2 + spread * torch.rand(N, 1, generator=generator))
+    order = torch.randperm(N, generator=generator)
+    return [query, support[order], labels[order], 2], {}
+
+
+def other_supports(generator):
+    """Labels with fewer examples than wanted, other numbers as labels, a large query."""
+    labels = torch.tensor([7, 7, 7, 7, 3, 3, 12])
+    order = torch.randperm(len(labels), generator=generator)
+    support = normal(generator, len(labels), 3) * (0.1 + torch.rand(7, 1, generator=generator))
+    return [100 * normal(generator, 3), support, labels[order], number(generator, 2, 4)], {}
 
 
 PLAIN = """
-def read(got, query, support, k):
-    return [int(place) for place in got]
+def read(got, query, support, labels, per_label):
+    return [int(number) for number in got]
 """
 
 
-# 8. Who hears of which image.
+# 8. Which token knows of which image.
 
 
-def hears(sees, listens, layers, first="look", keep=True, back=False):
-    """By sets: text looks at images, then listens to other text, layer by layer; what it knew, it keeps."""
-    T, N = sees.shape
+def knows(image_mask, text_mask, layers, keep=True, back=False):
+    """By sets: a token attends to images, then to other tokens, layer by layer."""
+    T, N = image_mask.shape
     known = [set() for _ in range(T)]
     for _ in range(layers):
-        for way in ("look", "listen") if first == "look" else ("listen", "look"):
-            if way == "look":
-                known = [known[t] | {n for n in range(N) if sees[t, n]} for t in range(T)]
-            else:
-                told = [
-                    set().union(
-                        *(known[s] for s in range(T) if (listens[s, t] if back else listens[t, s]))
-                    )
-                    for t in range(T)
-                ]
-                known = [told[t] | known[t] if keep else told[t] for t in range(T)]
+        known = [known[t] | {n for n in range(N) if image_mask[t, n]} for t in range(T)]
+        read = [
+            set().union(
+                *(known[s] for s in range(T) if (text_mask[s, t] if back else text_mask[t, s]))
+            )
+            for t in range(T)
+        ]
+        known = [read[t] | known[t] if keep else read[t] for t in range(T)]
     return torch.tensor([[n in known[t] for n in range(N)] for t in range(T)])
 
 
-def heard(generator):
+def masks(generator):
     T = 9
     is_tag = torch.zeros(T, dtype=torch.bool)
     is_tag[[1 + number(generator, 0, 1), 4, 6]] = True
-    sees = is_tag.long().cumsum(0)[:, None] == torch.arange(1, 4)
+    image_mask = is_tag.long().cumsum(0)[:, None] == torch.arange(1, 4)
     place = torch.arange(T)
-    listens = (place[None, :] == place[:, None] - 1) | (place[None, :] == place[:, None] - 2) & (
+    text_mask = (place[None, :] == place[:, None] - 1) | (place[None, :] == place[:, None] - 2) & (
         torch.rand(T, T, generator=generator) < 0.5
     )
-    return [sees, listens, 2], {}
+    return [image_mask, text_mask, 2], {}
 
 
 CHECKS = {
-    "a5-gates-test": [
+    "a5-first-test": [
         Check(
-            "the block",
+            "the gradients of both alphas",
             2,
-            "gated",
-            lambda g: ([*block(g), "value"], {}),
-            lambda *a: gated(*a[:-1]),
-            [(lambda *a, o=o: gated(*a[:-1], **o), words) for o, words in GATE_MISTAKES]
-            + [
-                (lambda y, l, t, a, b, w: gated(y, l, t, b, a), "the two gates are exchanged."),
-                (
-                    lambda y, l, t, a, b, w: gated(y, l, t, a, a),
-                    "one gate serves both parts: each has its own.",
-                ),
-                (
-                    lambda y, l, t, a, b, w: y + b.tanh() * (y.square() @ t),
-                    "the attention is missing.",
-                ),
-                (
-                    lambda y, l, t, a, b, w: y + a.tanh() * (y.tanh() @ l),
-                    "the feed-forward is missing.",
-                ),
-                (
-                    lambda y, l, t, a, b, w: (
-                        y + a.tanh() * (y.tanh() @ l) + (y + a.tanh() * (y.tanh() @ l)).square() @ t
-                    ),
-                    "the feed-forward is not gated.",
-                ),
-            ],
-            driver=BLOCK,
-        ),
-        Check(
-            "shut gates: nothing passes, only the gates learn",
-            2,
-            "gated",
-            lambda g: ([*block(g, shut=True), "gradient"], {}),
-            lambda *a: gradients(*a[:-1]),
+            "first_gradients",
+            blocks,
+            by_autograd,
             [
                 (
-                    lambda *a: [2 * a[0], *(torch.zeros_like(x) for x in a[1:-1])],
-                    "no gradient reaches the gates: keep them tensors (no .item(), no float()), and add to y.",
+                    lambda *a: by_autograd(*a)[::-1],
+                    "the two gradients are exchanged: that of the attention's alpha comes first.",
                 ),
-                *[
-                    (lambda *a, o=o: gradients(*a[:-1], **o), words)
-                    for o, words in GATE_MISTAKES[1:]
-                ],
+                (
+                    without_first,
+                    "the feed-forward reads y + attend(y): but the first gate is closed at the start, so it reads y.",
+                ),
+                (
+                    on_attention,
+                    "the feed-forward reads attend(y): it reads y, as long as the first gate is closed.",
+                ),
+                (
+                    lambda *a: scaled(*a, factor=0.0),
+                    "both are zero: the slope of tanh at 0 is 1, so the gates do get gradients.",
+                ),
+                (scaled, "that is the mean: an alpha acts on every number, so sum."),
+                (
+                    lambda y, *a: scaled(y, *a, factor=1 / len(y)),
+                    "that is the mean over the texts: sum over them, too.",
+                ),
+                (
+                    lambda *a: scaled(*a, factor=-1.0),
+                    "the sign is wrong: the gradient is wanted, not the step.",
+                ),
+                (
+                    lambda *a: by_autograd(*a, gate=torch.sigmoid),
+                    "that is a sigmoid gate, half open at 0.",
+                ),
+                (
+                    lambda y, a, f, g: [(y.tanh() @ a).sum(), (y.square() @ f).sum()],
+                    "`gradient` is not used: multiply by it before the sum.",
+                ),
+                (
+                    lambda y, a, f, g: [
+                        (g * (y + y.tanh() @ a)).sum(),
+                        (g * (y + y.square() @ f)).sum(),
+                    ],
+                    "y itself is multiplied, too: it doesn't depend on the alphas.",
+                ),
+                (
+                    lambda y, a, f, g: [
+                        g.sum() * (y.tanh() @ a).sum(),
+                        g.sum() * (y.square() @ f).sum(),
+                    ],
+                    "a product of two sums: multiply number by number, then sum.",
+                ),
             ],
             driver=BLOCK,
+            reading=VALUES,
+            tolerance=1e-3,
+        ),
+        Check(
+            "each part is called once",
+            1,
+            "first_gradients",
+            blocks,
+            lambda *a: [by_autograd(*a), 2],
+            [
+                (
+                    lambda *a, n=n: [by_autograd(*a), n],
+                    "attend or feedforward is called more than once.",
+                )
+                for n in range(3, 7)
+            ],
+            driver=BLOCK,
+            tolerance=1e-3,
         ),
     ],
-    "a5-resampler-test": [
+    "a5-films-test": [
+        Check("films of different lengths", 3, "resample", films, resample, FILM_MISTAKES),
         Check(
-            "one layer",
-            3,
+            "what missing frames hold",
+            1,
             "resample",
-            films,
+            torn_films,
             resample,
             [
                 (
-                    lambda *a: resample(*a, own=False),
-                    "keys and values are made of the features alone: the latents belong to them, too (behind the features).",
+                    lambda *a: resample(*a, real=False),
+                    "a missing frame may hold anything, and 0 times NaN is NaN: set its features to 0 as well.",
                 ),
-                (lambda *a: resample(*a, residual=False), "what the latents were is lost: add."),
-                (
-                    lambda *a: resample(*a, times=False),
-                    "the time embeddings are missing: frames would have no order.",
-                ),
-                (
-                    lambda *a: resample(*a, scale=1.0),
-                    "the scores are not divided by the square root of the width.",
-                ),
-                (lambda *a: resample(*a, swap=True), "keys and values are exchanged."),
-                (mixed_films, "the films of the batch are mixed: each has latents of its own."),
-                (
-                    lambda f, time, *a: resample(f, time[:1].expand(len(time), -1), *a),
-                    "the first time embedding serves all frames.",
-                ),
-                (
-                    lambda f, time, latents, q, k, v: resample(f, time, latents, q.T, k.T, v.T),
-                    "the matrices are applied the wrong way round: x @ W.T, as nn.Linear does.",
-                ),
-                (
-                    lambda f, time, latents, q, k, v: (
-                        resample(f, time, latents, q, k, v) - latents + latents @ q.T
-                    ),
-                    "the projected queries are added: add the latents themselves.",
-                ),
+                *FILM_MISTAKES,
             ],
-        ),
-        Check(
-            "order within a frame doesn't matter, order of frames does",
-            1,
-            "resample",
-            films,
-            lambda *a: [True, False],
-            [
-                (
-                    lambda *a: [True, True],
-                    "the order of frames makes no difference: add each frame's time embedding before flattening.",
-                ),
-                (
-                    lambda *a: [False, False],
-                    "the order of places within a frame makes a difference: there are no spatial embeddings here.",
-                ),
-            ],
-            driver="""
-import torch
-def run(resample, features, *rest):
-    return [resample(x, *rest) for x in (features, features.flip(2), features.flip(1))]
-""",
-            reading="""
-import torch
-def read(got, *inputs):
-    plain, places, frames = got
-    return [bool(torch.allclose(plain, other, atol=1e-3)) for other in (places, frames)]
-""",
         ),
     ],
     "a5-count-test": [
@@ -484,19 +687,19 @@ def read(got, *inputs):
             lambda t, first: count(t),
             [
                 (
-                    lambda t, first: [*count(t), "seen was changed"],
+                    lambda t, first: [*count(t), "counted was changed"],
                     "the numbers given were changed in place: another beam may still need them. Make new ones.",
                 ),
                 (
                     lambda t, first: [forgetful(t, first)[0], forgetful(t, first)[1][-1]],
-                    "each piece counts from 0: begin at `seen`.",
+                    "each piece counts from 0: begin at `counted`.",
                 ),
                 (
                     lambda t, first: [
                         forgetful(t, first)[0],
                         torch.zeros(len(t), dtype=torch.long),
                     ],
-                    "the number seen isn't handed on.",
+                    "the number counted isn't handed on.",
                 ),
                 (
                     lambda t, first: count(t, inclusive=False),
@@ -520,84 +723,24 @@ def read(got, *inputs):
             reading=KEPT,
         ),
     ],
-    "a5-page-test": [
+    "a5-window-test": [
         Check(
-            "ids",
+            "pictures",
             2,
-            "page_text",
-            pages,
-            lambda *a: page_text(*a)[0],
-            [
-                (
-                    lambda p, i, c: without(
-                        p, i, c, lambda ids, at: ids[at] == c and at < len(ids) - 1
-                    )[0],
-                    "the end-of-chunk before each image is missing.",
-                ),
-                (
-                    lambda p, i, c: page_text(p, i, c)[0][:-1],
-                    "the end-of-chunk at the end of the page is missing.",
-                ),
-                (
-                    lambda p, i, c: without(p, i, c, lambda ids, at: ids[at] == c)[0],
-                    "there are no end-of-chunks: before each image (unless it comes first), and at the end.",
-                ),
-                (
-                    lambda p, i, c: ([c] if p[0][0] == "image" else []) + page_text(p, i, c)[0],
-                    "an end-of-chunk before an image with which the page begins: there is nothing to end.",
-                ),
-                (lambda p, i, c: page_text(p, c, i)[0], "the two ids are exchanged."),
-                (
-                    lambda p, i, c: without(p, i, c, lambda ids, at: ids[at] == i)[0],
-                    "the image tags are missing.",
-                ),
-                (
-                    lambda p, i, c: (
-                        [x for kind, words in p for x in ([i, c] if kind == "image" else words)]
-                        + [c]
-                    ),
-                    "the end-of-chunk comes after the image: before it.",
-                ),
-            ],
-            driver="def run(page_text, page, image, chunk):\n    return page_text(page, image, chunk)[0]\n",
+            "page_window",
+            long_page,
+            lambda *a: window(*a)[0],
+            [(lambda *a, rule=rule: rule(*a)[0], words) for rule, words in WINDOWS],
+            driver="def run(page_window, *inputs):\n    return [int(n) for n in page_window(*inputs)[0]]\n",
         ),
         Check(
-            "which tokens are scored",
+            "scored",
             2,
-            "page_text",
-            pages,
-            lambda *a: page_text(*a)[1],
-            [
-                (
-                    lambda p, i, c: scored_as(p, i, c, lambda ids, s, at: True)[1],
-                    "image tags are scored, and the first token, which nothing precedes.",
-                ),
-                (
-                    lambda p, i, c: scored_as(p, i, c, lambda ids, s, at: ids[at] != i)[1],
-                    "the first token is scored, but nothing precedes it.",
-                ),
-                (
-                    lambda p, i, c: scored_as(p, i, c, lambda ids, s, at: at > 0)[1],
-                    "image tags are scored: nobody should learn to say them.",
-                ),
-                (
-                    lambda p, i, c: scored_as(p, i, c, lambda ids, s, at: s[at] and ids[at] != c)[
-                        1
-                    ],
-                    "ends of chunks are not scored: then the model never learns to stop.",
-                ),
-                (
-                    lambda p, i, c: scored_as(p, i, c, lambda ids, s, at: not s[at])[1],
-                    "upside down.",
-                ),
-                (
-                    lambda p, i, c: scored_as(
-                        p, i, c, lambda ids, s, at: s[at] and at < len(ids) - 1
-                    )[1],
-                    "the last end-of-chunk is not scored.",
-                ),
-            ],
-            driver="def run(page_text, page, image, chunk):\n    return [bool(x) for x in page_text(page, image, chunk)[1]]\n",
+            "page_window",
+            long_page,
+            lambda *a: window(*a)[1],
+            [(lambda *a, rule=rule: rule(*a)[1], words) for rule, words in WINDOWS],
+            driver="def run(page_window, *inputs):\n    return [bool(x) for x in page_window(*inputs)[1]]\n",
         ),
     ],
     "a5-learns-test": [
@@ -618,7 +761,7 @@ def read(got, *inputs):
                 ),
                 (
                     chosen(lambda n: learns(n) or n == "lm.embed.weight"),
-                    "the old word embeddings are frozen: only the new rows learn.",
+                    "the old embeddings of words are frozen: only the new rows learn.",
                 ),
                 (
                     chosen(lambda n: learns(n) and n != "lm.new_rows"),
@@ -634,7 +777,7 @@ def read(got, *inputs):
                 ),
                 (
                     chosen(lambda n: learns(n) and not n.endswith("alpha")),
-                    "the gates' alphas are missing: they could never open.",
+                    "the gates' alphas are missing: these could never open.",
                 ),
                 (chosen(lambda n: not learns(n)), "these are the frozen ones."),
                 (
@@ -657,199 +800,200 @@ def read(got, *inputs):
     "a5-mixture-test": [
         Check(
             "accumulated gradients",
-            3,
+            4,
             "accumulate",
             data_sets,
             mixture,
             [
                 (
                     lambda *a: [*mixture(*a), "all graphs at once"],
-                    "one sum and one backward keep all graphs in memory: call backward for each loss, the gradients add up.",
+                    "one sum and one backward keep all graphs in memory: call backward for each part, the gradients add up.",
                 ),
                 (
-                    lambda *a: mixture(*a, left=a[3]),
-                    "gradients of the step before are still in it: start from none.",
+                    with_factor(lambda w, n, of_set, parts, of_all: w / parts),
+                    "that is the mean of the parts' means: the mean over all tokens of the data set.",
                 ),
                 (
-                    lambda *a: mixture(*a, use=lambda t, w: t[-1]),
-                    "only the last data set counts: gradients were cleared in between.",
+                    with_factor(lambda w, n, of_set, parts, of_all: w),
+                    "each part is divided by its own tokens: by those of all parts of the data set.",
                 ),
-                (lambda *a: mixture(*a, use=lambda t, w: t[0]), "only the first data set counts."),
                 (
-                    lambda *a: mixture(*a, use=lambda t, w: sum(x / y for x, y in zip(t, w))),
+                    with_factor(lambda w, n, of_set, parts, of_all: w * n),
+                    "these are sums over tokens: the mean over the tokens of each data set.",
+                ),
+                (
+                    with_factor(lambda w, n, of_set, parts, of_all: w * n / of_all),
+                    "divided by the tokens of all data sets: a large one would then count more than its λ says.",
+                ),
+                (
+                    with_factor(lambda w, n, of_set, parts, of_all: w * n / parts),
+                    "divided by the number of parts: by the number of tokens.",
+                ),
+                (
+                    with_factor(lambda w, n, of_set, parts, of_all: n / of_set),
                     "the weights are not used.",
                 ),
                 (
-                    lambda *a: mixture(*a, use=lambda t, w: sum(t) / len(t)),
-                    "that is the mean: the weighted sum is wanted.",
+                    with_factor(lambda w, n, of_set, parts, of_all: w * w * n / of_set),
+                    "the weights are used twice.",
                 ),
                 (
-                    lambda *a: mixture(*a, use=lambda t, w: sum(t) / sum(w)),
-                    "divided by the sum of the weights: the weighted sum is wanted.",
+                    lambda *a: mixture(*a, left=a[4]),
+                    "gradients of the step before are still in it: start from none.",
                 ),
                 (
-                    lambda *a: mixture(
-                        *a, use=lambda t, w: sum(x / y for x, y in zip(t, w)) / len(t)
+                    lambda *a: mixture(*a, use=lambda terms: terms[-1]),
+                    "only the last part counts: gradients were cleared in between.",
+                ),
+                (
+                    lambda *a: mixture(*a, use=lambda terms: terms[0]),
+                    "only the first part counts.",
+                ),
+                (
+                    lambda s, t, n, w, b: mixture(
+                        s,
+                        t,
+                        n,
+                        w,
+                        b,
+                        use=lambda terms: sum(terms[sum(map(len, n[:i]))] for i in range(len(n))),
                     ),
-                    "that is the plain mean: use the weights.",
+                    "only the first part of each data set counts.",
                 ),
                 (
                     lambda *a: [torch.zeros_like(a[0]), a[0]],
                     "there are no gradients: call backward().",
                 ),
                 (
-                    lambda *a: [-x if n == 0 else x for n, x in enumerate(mixture(*a))],
+                    lambda *a: [-mixture(*a)[0], a[0]],
                     "the sign is wrong.",
-                ),
-                (
-                    lambda *a: mixture(*a, use=lambda t, w: sum(x * y for x, y in zip(t, w))),
-                    "the weights are used twice.",
                 ),
                 (
                     lambda *a: [mixture(*a)[0], a[0] - 0.1 * mixture(*a)[0]],
                     "the parameters have changed: only gradients are wanted, no step.",
-                ),
-                (
-                    lambda *a: [
-                        mixture(*a, use=lambda t, w: max(t, key=lambda x: float(x.detach())))[0],
-                        a[0],
-                    ],
-                    "only one data set counts.",
                 ),
             ],
             driver=MIXTURE,
             reading=ONE_GRAPH,
         ),
     ],
-    "a5-similar-test": [
+    "a5-balanced-test": [
         Check(
-            "the k most similar, best last",
+            "equally many of each label, the most similar last",
             3,
-            "similar",
+            "balanced_examples",
             supports,
-            rices,
+            balanced,
             [
                 (
-                    lambda *a: rices(*a, best_last=False),
-                    "the most similar comes first: it should stand next to the question, last.",
+                    most_similar,
+                    "these are the most similar whatever their label: `per_label` of each.",
                 ),
                 (
-                    lambda *a: rices(*a, cosine=False),
+                    lambda *a: balanced(*a, best_last=False),
+                    "the most similar comes first: it should stand last, next to the query.",
+                ),
+                (
+                    lambda *a: balanced(*a, groups=True),
+                    "the examples stand label by label: order all of them by similarity.",
+                ),
+                (
+                    lambda *a: balanced(*a, groups=True, best_last=False),
+                    "the examples stand label by label: order all of them by similarity.",
+                ),
+                (
+                    lambda *a: balanced(*a, dot=True),
                     "these are dot products: long vectors win. Cosines.",
                 ),
+                (least_similar, "these are the least similar of each label."),
                 (
-                    lambda *a: rices(*a, cosine=False, best_last=False),
-                    "dot products, and the most similar first.",
-                ),
-                (lambda q, s, k: rices(-q, s, k), "these are the least similar."),
-                (lambda q, s, k: rices(-q, s, k)[::-1], "these are the least similar."),
-                (lambda q, s, k: rices(q, s, len(s)), "all examples: the k most similar."),
-                (
-                    lambda q, s, k: sorted(rices(q, s, k)),
+                    lambda q, s, n, k: sorted(balanced(q, s, n, k)),
                     "these are in the order of the support set: by similarity, the best last.",
                 ),
-                (lambda q, s, k: list(range(k)), "that is the first k, whatever they are."),
+                (first_of_each, "the first of each label are taken: the most similar of each."),
                 (
-                    lambda q, s, k: sorted(range(len(s)), key=lambda i: float((s[i] - q).norm()))[
-                        :k
-                    ][::-1],
-                    "these are the nearest by distance: by cosine.",
+                    lambda q, s, n, k: balanced(q, s, n, len(n)),
+                    "all examples are there: `per_label` of each label.",
                 ),
-                (lambda q, s, k: rices(q, s, 1) * k, "the best one k times."),
+                (
+                    to_the_smallest,
+                    "a label with few examples cuts the others, too: each gives `per_label`, or all it has.",
+                ),
+                (
+                    lambda q, s, n, k: balanced(q, s, n, 1),
+                    "one of each label: `per_label` of each.",
+                ),
+                (
+                    lambda q, s, n, k: balanced(q, s, n, k + 1),
+                    "one too many of each label.",
+                ),
+                (
+                    only_full,
+                    "a label with fewer than `per_label` examples is left out: it gives all it has.",
+                ),
+                (
+                    lambda q, s, n, k: balanced(q, s, n, k)[-k:],
+                    "`per_label` in all: so many of each label.",
+                ),
             ],
             reading=PLAIN,
         ),
     ],
-    "a5-hears-test": [
+    "a5-knows-test": [
         Check(
             "after two layers",
             2,
-            "hears",
-            heard,
-            hears,
+            "known_images",
+            masks,
+            knows,
             [
                 (
-                    lambda s, l, n: s,
-                    "only what text sees directly: it also hears from other text, layer by layer.",
+                    lambda i, t, n: i,
+                    "only what a token attends to directly: it also reads other tokens, layer by layer.",
                 ),
                 (
-                    lambda s, l, n: hears(s, l, 1),
-                    "one round of listening is missing: look first, then listen, and do both `layers` times.",
+                    lambda i, t, n: knows(i, t, 1),
+                    "one round is missing: first the cross-attention, then the self-attention, both `layers` times.",
                 ),
-                (lambda s, l, n: hears(s, l, n + 1), "that is a layer too many."),
+                (lambda i, t, n: knows(i, t, n + 1), "that is a layer too many."),
                 (
-                    lambda *a: hears(*a, keep=False),
+                    lambda *a: knows(*a, keep=False),
                     "a token forgets what it knew: the residual stream keeps it.",
                 ),
                 (
-                    lambda *a: hears(*a, back=True),
-                    "listens[t, s] says that t listens to s, not the other way round.",
+                    lambda *a: knows(*a, back=True),
+                    "text_mask[t, s] says that t attends to s, not the other way round.",
                 ),
-                (lambda *a: ~hears(*a), "upside down."),
-                (lambda *a: hears(*a).T.contiguous(), "rows are tokens, columns are images."),
-                (lambda *a: hears(*a).float(), "booleans are wanted."),
+                (lambda *a: ~knows(*a), "upside down."),
+                (lambda *a: knows(*a).T.contiguous(), "rows are tokens, columns are images."),
+                (lambda *a: knows(*a).float(), "booleans are wanted."),
                 (
-                    lambda s, l, n: torch.ones_like(s),
-                    "everybody hears of everything: text before an image can't.",
+                    lambda i, t, n: torch.ones_like(i),
+                    "every token knows of every image: text before an image can't.",
                 ),
             ],
         ),
         Check(
             "after one layer",
             1,
-            "hears",
-            lambda g: ([*heard(g)[0][:2], 1], {}),
-            hears,
+            "known_images",
+            lambda g: ([*masks(g)[0][:2], 1], {}),
+            knows,
             [
                 (
-                    lambda s, l, n: s,
-                    "only what text sees directly: look first, then listen, both in one layer.",
+                    lambda i, t, n: i,
+                    "only what a token attends to directly: first the cross-attention, then the self-attention, both in one layer.",
                 ),
-                (lambda s, l, n: hears(s, l, 2), "that is two layers."),
+                (lambda i, t, n: knows(i, t, 2), "that is two layers."),
             ],
         ),
     ],
 }
 
 
-def loud_films(generator):
-    """Scores beyond 88, whose exponentials are infinite; one frame, one or two places."""
-    B, T, S, R, D = number(generator, 1, 3), 1, number(generator, 1, 2), number(generator, 1, 5), 6
-    features, latents = normal(generator, B, T, S, D), normal(generator, R, D)
-    features[..., 0], latents[:, 0] = 18, 18  # 18 * 18 / sqrt(6) = 132, for all alike
-    turns = [
-        torch.eye(D)[[0, *(1 + torch.randperm(D - 1, generator=generator)).tolist()]] for _ in "qk"
-    ]
-    return [
-        features,
-        0.1 * normal(generator, T, D),
-        latents,
-        *turns,
-        normal(generator, D, D) / 2,
-    ], {}
-
-
 def other_tags(generator):
     is_tag = torch.rand(number(generator, 1, 4), number(generator, 3, 9), generator=generator) < 0.6
     return [is_tag, number(generator, 1, 2)], {}
-
-
-def other_pages(generator):
-    """Other ids; images side by side; an image first, or no image at all."""
-
-    def words():
-        return [
-            "text",
-            torch.randint(60, 90, (number(generator, 1, 3),), generator=generator).tolist(),
-        ]
-
-    kinds = [
-        [["image", []], ["image", []], words()],
-        [words(), ["image", []], ["image", []], words()],
-        [words(), words()],
-    ]
-    page = kinds[number(generator, 0, 2)]
-    return [page, number(generator, 40, 49), number(generator, 50, 59)], {}
 
 
 def other_names(generator):
@@ -870,47 +1014,28 @@ def other_names(generator):
     return [[made[i] for i in torch.randperm(len(made), generator=generator)]], {}
 
 
-def first_step(generator):
-    (start, _, _, _), _ = data_sets(generator)
-    n = number(generator, 2, 4)
-    weights = [0.1 + float(x) for x in torch.rand(n, generator=generator)]
-    return [start, normal(generator, n, 4), weights, None], {}
-
-
-def other_supports(generator):
-    N = number(generator, 6, 9)
-    return [
-        100 * normal(generator, 3),
-        normal(generator, N, 3),
-        [1, N][number(generator, 0, 1)],
-    ], {}
-
-
-def heard_ahead(generator):
-    """Text that also listens to what comes later, as a prefix does; other sizes."""
+def any_masks(generator):
+    """Text that also attends to what comes later, as a prefix does; other sizes."""
     T, N = number(generator, 4, 8), number(generator, 1, 4)
-    sees = torch.rand(T, N, generator=generator) < 0.25
-    listens = torch.rand(T, T, generator=generator) < 0.2
-    listens[0, T - 1], sees[T - 1, 0] = True, True
-    return [sees, listens, number(generator, 1, 3)], {}
+    image_mask = torch.rand(T, N, generator=generator) < 0.25
+    text_mask = torch.rand(T, T, generator=generator) < 0.2
+    text_mask[0, T - 1], image_mask[T - 1, 0] = True, True
+    return [image_mask, text_mask, number(generator, 1, 3)], {}
 
 
 HIDDEN = {
-    "a5-gates-test": {
-        "the block": [lambda g: ([*block(g, shut=True), "value"], {})],
-        "shut gates: nothing passes, only the gates learn": [
-            lambda g: ([*block(g), "gradient"], {}),
-        ],
-    },
-    "a5-resampler-test": {"one layer": [loud_films, loud_films]},
+    "a5-first-test": {"the gradients of both alphas": [one_token, one_token]},
+    "a5-films-test": {"films of different lengths": [loud_films, loud_films]},
     "a5-count-test": {"piece by piece == all at once": [other_tags]},
-    "a5-page-test": {name: [other_pages] * 6 for name in ("ids", "which tokens are scored")},
+    "a5-window-test": {
+        name: [page_end(kind) for kind in range(5)] for name in ("pictures", "scored")
+    },
     "a5-learns-test": {"names of what learns": [other_names]},
     "a5-mixture-test": {"accumulated gradients": [first_step, first_step]},
-    "a5-similar-test": {"the k most similar, best last": [other_supports] * 5},
-    "a5-hears-test": {
-        "after two layers": [heard_ahead] * 3,
-        "after one layer": [lambda g: ([*heard_ahead(g)[0][:2], 1], {})] * 3,
+    "a5-balanced-test": {"equally many of each label, the most similar last": [other_supports] * 5},
+    "a5-knows-test": {
+        "after two layers": [any_masks] * 3,
+        "after one layer": [lambda g: ([*any_masks(g)[0][:2], 1], {})] * 3,
     },
 }
 CHECKS = with_hidden(CHECKS, HIDDEN)

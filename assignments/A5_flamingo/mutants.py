@@ -1,128 +1,127 @@
 """Plausible wrong answers of assignment 5: in the solution of a task, `old` becomes `new`; then this check must fail with
 these words. (test id: [(old, new, check, words)])"""
 
-BLOCK, SHUT = "the block", "shut gates: nothing passes, only the gates learn"
-BOTH = "    y = y + alpha_attend.tanh() * attend(y)\n    return y + alpha_feedforward.tanh() * feedforward(y)"
-ADD = "latents + scores.softmax(-1) @ v"
-IDS, SCORED = "ids", "which tokens are scored"
+FIRST, ONCE = "the gradients of both alphas", "each part is called once"
+ATTEND, FED = "(gradient * attend(y)).sum()", "(gradient * feedforward(y)).sum()"
+BOTH = f"    of_attend = {ATTEND}\n    of_feedforward = {FED}\n    return of_attend, of_feedforward"
+FILMS, TORN = "films of different lengths", "what missing frames hold"
+ADD = "latents + scores.masked_fill(~is_key[:, None, :], -math.inf).softmax(-1) @ v"
+CLEAN = "    features = features.where(is_real[:, :, None, None], 0.0)\n"
+PICTURES, SCORED = "pictures", "scored"
+SCORE = "len(scored) > 0 and token != image"
+STOP = "            if len(pictures) == most:\n                break\n"
 NAMES, KEPT = (
     "names of what learns",
     'name.startswith("resampler.") or ".gated." in name or name == "lm.new_rows"',
 )
-SUMS, BACK = "accumulated gradients", "        (weight * loss()).backward()"
-BEST = "the k most similar, best last"
-STEPS = "        known = known | sees\n        told = (listens.float() @ known.float()) > 0\n        known = known | told\n"
+SUMS, BACK = "accumulated gradients", "            (weight / tokens * loss()).backward()"
+BALANCED = "equally many of each label, the most similar last"
+ORDERED = "[i for i in ascending if i in chosen]"
+STEPS = "        known = known | image_mask\n        read = (text_mask.float() @ known.float()) > 0\n        known = known | read\n"
 
 MUTANTS = {
-    "a5-gates-test": [
-        (BOTH, BOTH.replace(".tanh()", ""), BLOCK, "alpha itself"),
-        (BOTH, BOTH.replace(".tanh()", ".sigmoid()"), BLOCK, "a sigmoid"),
-        (BOTH, BOTH.replace(".tanh()", ".sigmoid()"), SHUT, "a sigmoid"),
-        (BOTH, "    y = y + attend(y)\n    return y + feedforward(y)", BLOCK, "no gate"),
+    "a5-first-test": [
         (
             BOTH,
-            BOTH.replace("alpha_attend.tanh()", "(1 - alpha_attend.tanh())").replace(
-                "alpha_feedforward.tanh()", "(1 - alpha_feedforward.tanh())"
+            BOTH.replace("return of_attend, of_feedforward", "return of_feedforward, of_attend"),
+            FIRST,
+            "are exchanged",
+        ),
+        (
+            BOTH,
+            "    seen = attend(y)\n    return (gradient * seen).sum(), (gradient * feedforward(y + seen)).sum()",
+            FIRST,
+            "the first gate is closed",
+        ),
+        (
+            BOTH,
+            "    seen = attend(y)\n    return (gradient * seen).sum(), (gradient * feedforward(seen)).sum()",
+            FIRST,
+            "as long as the first gate is closed",
+        ),
+        (BOTH, "    return torch.tensor(0.0), torch.tensor(0.0)", FIRST, "both are zero"),
+        (BOTH, BOTH.replace(".sum()", ".mean()"), FIRST, "so sum"),
+        (BOTH, BOTH.replace(".sum()", ".sum((1, 2)).mean()"), FIRST, "over the texts"),
+        (BOTH, BOTH.replace("(gradient", "-(gradient"), FIRST, "not the step"),
+        (BOTH, "    return attend(y).sum(), feedforward(y).sum()", FIRST, "is not used"),
+        (
+            BOTH,
+            BOTH.replace("attend(y)", "(y + attend(y))").replace(
+                "feedforward(y)", "(y + feedforward(y))"
             ),
-            BLOCK,
-            "1 - tanh",
-        ),
-        (BOTH, BOTH.replace("y + ", ""), BLOCK, "what was there is lost"),
-        (
-            BOTH,
-            "    return y + alpha_attend.tanh() * attend(y) + alpha_feedforward.tanh() * feedforward(y)",
-            BLOCK,
-            "as it was before the attention",
+            FIRST,
+            "y itself",
         ),
         (
             BOTH,
-            BOTH.replace("alpha_feedforward", "alpha_a")
-            .replace("alpha_attend", "alpha_feedforward")
-            .replace("alpha_a.", "alpha_attend."),
-            BLOCK,
-            "exchanged",
+            "    return gradient.sum() * attend(y).sum(), gradient.sum() * feedforward(y).sum()",
+            FIRST,
+            "a product of two sums",
         ),
-        (BOTH, BOTH.replace("alpha_feedforward", "alpha_attend"), BLOCK, "one gate serves both"),
+        (BOTH, BOTH.replace(".sum()", ".sum(-1)"), FIRST, "found shape"),
         (
             BOTH,
-            "    return y + alpha_feedforward.tanh() * feedforward(y)",
-            BLOCK,
-            "the attention is missing",
-        ),
-        (
-            BOTH,
-            "    return y + alpha_attend.tanh() * attend(y)",
-            BLOCK,
-            "the feed-forward is missing",
-        ),
-        (
-            BOTH,
-            BOTH.replace("alpha_feedforward.tanh() * ", ""),
-            BLOCK,
-            "the feed-forward is not gated",
-        ),
-        (
-            BOTH,
-            "    y = y + math.tanh(alpha_attend.item()) * attend(y)\n    return y + math.tanh(alpha_feedforward.item()) * feedforward(y)",
-            SHUT,
-            "no gradient reaches the gates",
+            "    attend(y), feedforward(y)\n" + BOTH,
+            ONCE,
+            "more than once",
         ),
     ],
-    "a5-resampler-test": [
-        ("torch.cat([x, latents], dim=1)", "x", "one layer", "features alone"),
-        (ADD, ADD.removeprefix("latents + "), "one layer", "is lost"),
-        ("(features + time[:, None])", "features", "one layer", "time embeddings are missing"),
+    "a5-films-test": [
         (
-            "(features + time[:, None])",
-            "features",
-            "order within a frame doesn't matter, order of frames does",
-            "no difference",
-        ),
-        (" / math.sqrt(q.shape[-1])", "", "one layer", "square root"),
-        (
-            "context @ key.T, context @ value.T",
-            "context @ value.T, context @ key.T",
-            "one layer",
-            "keys and values are exchanged",
+            ADD,
+            ADD.replace("masked_fill(~is_key[:, None, :], -math.inf).", ""),
+            FILMS,
+            "still attended to",
         ),
         (
-            "q, k, v = latents @ query.T",
-            "q, v, k = latents @ query.T",
-            "one layer",
-            "keys and values are exchanged",
+            CLEAN,
+            "    is_real = torch.ones_like(is_real)\n",
+            FILMS,
+            "missing are attended to",
         ),
-        ("time[:, None]", "time[:1, None]", "one layer", "serves all frames"),
+        ("< lengths[:, None]", "< lengths.min()", FILMS, "RuntimeError"),
+        ("< lengths[:, None]", "< lengths.min().expand(B)[:, None]", FILMS, "to the shortest"),
+        ("< lengths[:, None]", "< lengths[:1].expand(B)[:, None]", FILMS, "of the first film"),
+        ("< lengths[:, None]", "<= lengths[:, None]", FILMS, "one frame too many"),
+        ("< lengths[:, None]", "< lengths[:, None] - 1", FILMS, "last real frame"),
+        (
+            "torch.ones(latents.shape[:2]).bool()",
+            "torch.zeros(latents.shape[:2]).bool()",
+            FILMS,
+            "features alone",
+        ),
+        (ADD, ADD.removeprefix("latents + "), FILMS, "is lost"),
+        ("(features + time[:, None])", "features", FILMS, "time embeddings are missing"),
+        (" / math.sqrt(D)", "", FILMS, "square root"),
+        ("q, k, v = latents", "q, v, k = latents", FILMS, "keys and values are exchanged"),
         (
             "latents @ query.T, context @ key.T, context @ value.T",
             "latents @ query, context @ key, context @ value",
-            "one layer",
+            FILMS,
             "wrong way round",
         ),
-        (ADD, ADD.replace("latents +", "q +"), "one layer", "add the latents themselves"),
-        (
-            "x = (features + time[:, None]).flatten(1, 2)",
-            "x = (features + time[:, None]).flatten(0, 2).expand(B, -1, -1)",
-            "one layer",
-            "the films of the batch are mixed",
-        ),
+        ("time[:, None]", "time[:1, None]", FILMS, "serves all frames"),
+        (ADD, ADD.replace("latents +", "q +"), FILMS, "add the latents themselves"),
+        ("repeat_interleave(S, dim=1)", "repeat(1, S)", FILMS, "not right"),
+        (CLEAN, "", TORN, "0 times NaN"),
     ],
     "a5-count-test": [
-        ("seen[:, None] + ", "", "piece by piece == all at once", "begin at `seen`"),
+        ("counted[:, None] + ", "", "piece by piece == all at once", "begin at `counted`"),
         (
             "return phi, phi[:, -1]",
-            "return phi, seen",
+            "return phi, counted",
             "piece by piece == all at once",
             "isn't handed on",
         ),
         (
             "is_tag.long().cumsum(1)",
-            "is_tag.long().cumsum(1) - is_tag.long()\n    return phi, seen + is_tag.sum(1)",
+            "is_tag.long().cumsum(1) - is_tag.long()\n    return phi, counted + is_tag.sum(1)",
             "piece by piece == all at once",
             "doesn't count itself",
         ),
         (
             "is_tag.long().cumsum(1)",
-            "is_tag.long().cumsum(0)\n    return seen[:, None] * 0 + is_tag.long().cumsum(0), seen + is_tag.sum(1)",
+            "is_tag.long().cumsum(0)\n    return counted[:, None] * 0 + is_tag.long().cumsum(0), counted + is_tag.sum(1)",
             "piece by piece == all at once",
             "down the batch",
         ),
@@ -157,40 +156,36 @@ MUTANTS = {
             "not right",
         ),
     ],
-    "a5-page-test": [
-        ("[chunk, image] if ids else [image]", "[image]", IDS, "before each image is missing"),
-        ("    ids.append(chunk)\n", "", IDS, "end of the page is missing"),
+    "a5-window-test": [
+        ("first = ids[:start].count(image)", "first = 0", PICTURES, "from the window's start"),
         (
-            "            ids += [chunk, image] if ids else [image]\n    ids.append(chunk)\n",
-            "            ids += [image]\n",
-            IDS,
-            "there are no end-of-chunks",
+            "first = ids[:start].count(image)",
+            "first = ids[:start].count(image) + 1",
+            PICTURES,
+            "counted from 1",
         ),
-        ("[chunk, image] if ids else [image]", "[chunk, image]", IDS, "with which the page begins"),
-        ("    ids = []\n", "    ids = []\n    image, chunk = chunk, image\n", IDS, "exchanged"),
-        ("[chunk, image] if ids else [image]", "[chunk] if ids else []", IDS, "tags are missing"),
-        ("[chunk, image] if ids else [image]", "[image, chunk]", IDS, "before it"),
-        ("place > 0 and word != image", "True", SCORED, "nothing precedes"),
-        ("place > 0 and word != image", "word != image", SCORED, "the first token is scored"),
-        ("place > 0 and word != image", "place > 0", SCORED, "image tags are scored"),
+        (STOP, "", PICTURES, "more than `most`"),
+        (STOP, "", SCORED, "more than `most`"),
         (
-            "place > 0 and word != image",
-            "place > 0 and word not in (image, chunk)",
+            STOP + "            pictures.append(first + len(pictures))\n",
+            "            if len(pictures) < most:\n                pictures.append(first + len(pictures))\n",
             SCORED,
-            "learns to stop",
+            "more than `most`",
         ),
-        ("place > 0 and word != image", "not (place > 0 and word != image)", SCORED, "upside down"),
-        (
-            "place > 0 and word != image",
-            "0 < place < len(ids) - 1 and word != image",
-            SCORED,
-            "last end-of-chunk",
-        ),
+        ("len(pictures) == most", "len(pictures) > most", PICTURES, "one image too many"),
+        ("len(pictures) == most", "len(pictures) == most - 1", PICTURES, "last image that fits"),
+        ("ids[start : start + length]", "ids[start:length]", SCORED, "taken as the window's end"),
+        ("ids[start : start + length]", "ids[:length]", SCORED, "begins at the page's start"),
+        (SCORE, "len(pictures) > 0 and token != image", SCORED, "it is ordinary text"),
+        (SCORE, "True", SCORED, "image tags and the first token"),
+        (SCORE, "token != image", SCORED, "nothing precedes"),
+        (SCORE, "len(scored) > 0", SCORED, "nobody should learn"),
+        (SCORE, f"not ({SCORE})", SCORED, "upside down"),
     ],
     "a5-learns-test": [
         (KEPT, KEPT + ' or name.startswith("vision.")', NAMES, "vision encoder is frozen"),
         (KEPT, KEPT + ' or name.startswith("lm.")', NAMES, "language model itself is frozen"),
-        (KEPT, KEPT + ' or "embed" in name', NAMES, "old word embeddings"),
+        (KEPT, KEPT + ' or "embed" in name', NAMES, "old embeddings of words"),
         (' or name == "lm.new_rows"', "", NAMES, "new rows are missing"),
         ('name.startswith("resampler.") or ', "", NAMES, "resampler is missing"),
         ('".gated." in name or ', "", NAMES, "gated layers are missing"),
@@ -214,17 +209,32 @@ MUTANTS = {
         ),
         (
             BACK,
-            "        for parameter in parameters:\n            parameter.grad = None\n" + BACK,
+            "            for parameter in parameters:\n                parameter.grad = None\n"
+            + BACK,
             SUMS,
-            "only the last",
+            "only the last part",
         ),
-        (BACK, BACK + "\n        break", SUMS, "only the first"),
-        ("(weight * loss())", "loss()", SUMS, "weights are not used"),
-        ("(weight * loss())", "(weight * loss() / len(losses))", SUMS, "that is the mean"),
-        ("(weight * loss())", "(weight * loss() / sum(weights))", SUMS, "sum of the weights"),
-        ("(weight * loss())", "(loss() / len(losses))", SUMS, "plain mean"),
-        ("(weight * loss())", "(-weight * loss())", SUMS, "the sign"),
-        ("(weight * loss())", "(weight ** 2 * loss())", SUMS, "used twice"),
+        (BACK, BACK + "\n        break", SUMS, "not right"),
+        (BACK, BACK + "\n            break", SUMS, "first part of each data set"),
+        (BACK, BACK.replace("/ tokens", "/ number / len(parts)"), SUMS, "of the parts' means"),
+        (BACK, BACK.replace("/ tokens", "/ number"), SUMS, "by its own tokens"),
+        (BACK, BACK.replace(" / tokens", ""), SUMS, "these are sums"),
+        (
+            "sum(number for _, number in parts)",
+            "sum(number for one in data for _, number in one)",
+            SUMS,
+            "tokens of all data sets",
+        ),
+        ("sum(number for _, number in parts)", "len(parts)", SUMS, "by the number of parts"),
+        (BACK, BACK.replace("weight /", "1 /"), SUMS, "are not used"),
+        (BACK, BACK.replace("weight /", "weight**2 /"), SUMS, "used twice"),
+        (BACK, BACK.replace("(weight", "(-weight"), SUMS, "the sign"),
+        (
+            BACK,
+            "            pass\n        sum(weight / tokens * loss() for loss, _ in parts).backward()",
+            SUMS,
+            "all graphs",
+        ),
         (
             BACK,
             BACK
@@ -233,56 +243,60 @@ MUTANTS = {
             "no step",
         ),
     ],
-    "a5-similar-test": [
-        ("cosines.argsort()[-k:]", "cosines.argsort(descending=True)[:k]", BEST, "comes first"),
+    "a5-balanced-test": [
+        (ORDERED, "ascending[-len(chosen) :]", BALANCED, "whatever their label"),
+        (ORDERED, ORDERED + "[::-1]", BALANCED, "comes first"),
+        ("return " + ORDERED, "return chosen", BALANCED, "label by label"),
         (
             "normalize(support, dim=-1) @ normalize(query, dim=-1)",
             "support @ query",
-            BEST,
+            BALANCED,
             "long vectors win",
         ),
+        ("of_label[-per_label:]", "of_label[:per_label]", BALANCED, "least similar"),
+        ("return " + ORDERED, "return sorted(chosen)", BALANCED, "order of the support set"),
         (
-            "    cosines = normalize(support, dim=-1) @ normalize(query, dim=-1)\n    return cosines.argsort()[-k:].tolist()",
-            "    return (support @ query).topk(k).indices.tolist()",
-            BEST,
-            "dot products, and the most similar first",
+            "[i for i in ascending if labels[i] == label]",
+            "[i for i in ascending if labels[i] == label]\n        of_label = sorted(of_label)[:per_label]",
+            BALANCED,
+            "the first of each label",
         ),
-        ("[-k:]", "[:k]", BEST, "least similar"),
-        ("[-k:]", "", BEST, "all examples"),
+        ("of_label[-per_label:]", "of_label", BALANCED, "all examples are there"),
+        ("of_label[-per_label:]", "of_label[-1:]", BALANCED, "one of each label"),
+        ("of_label[-per_label:]", "of_label[-per_label - 1 :]", BALANCED, "one too many"),
         (
-            "cosines.argsort()[-k:].tolist()",
-            "sorted(cosines.argsort()[-k:].tolist())",
-            BEST,
-            "order of the support set",
+            "        chosen += of_label",
+            "        if len(of_label) < per_label:\n            continue\n        chosen += of_label",
+            BALANCED,
+            "is left out",
         ),
-        ("cosines.argsort()[-k:].tolist()", "list(range(k))", BEST, "the first k"),
         (
-            "normalize(support, dim=-1) @ normalize(query, dim=-1)",
-            "-(support - query).norm(dim=-1)",
-            BEST,
-            "by distance",
+            "    chosen = []\n",
+            "    chosen = []\n    per_label = min(per_label, int(labels.unique(return_counts=True)[1].min()))\n",
+            BALANCED,
+            "cuts the others",
         ),
-        ("cosines.argsort()[-k:].tolist()", "[cosines.argmax().item()] * k", BEST, "k times"),
+        ("return " + ORDERED, "return " + ORDERED + "[-per_label:]", BALANCED, "in all"),
     ],
-    "a5-hears-test": [
-        (STEPS, "        known = sees\n", "after two layers", "directly"),
-        ("range(layers)", "range(1)", "after two layers", "one round of listening"),
+    "a5-knows-test": [
+        (STEPS, "        known = image_mask\n", "after two layers", "directly"),
+        ("range(layers)", "range(1)", "after two layers", "one round is missing"),
         ("range(layers)", "range(2)", "after one layer", "that is two layers"),
         ("range(layers)", "range(layers + 1)", "after two layers", "a layer too many"),
         (
             STEPS,
-            "        told = (listens.float() @ known.float()) > 0\n        known = known | told | sees\n",
+            "        read = (text_mask.float() @ known.float()) > 0\n        known = known | read | image_mask\n",
             "after two layers",
-            "one round of listening",
+            "one round is missing",
         ),
         (
             STEPS,
-            "        told = (listens.float() @ known.float()) > 0\n        known = known | told | sees\n",
+            "        read = (text_mask.float() @ known.float()) > 0\n        known = known | read | image_mask\n",
             "after one layer",
-            "look first, then listen",
+            "both in one layer",
         ),
-        ("        known = known | told\n", "        known = told\n", "after two layers", "forgets"),
-        ("listens.float()", "listens.T.float()", "after two layers", "the other way round"),
+        ("        known = known | read\n", "        known = read\n", "after two layers", "forgets"),
+        ("text_mask.float()", "text_mask.T.float()", "after two layers", "the other way round"),
         ("    return known", "    return ~known", "after two layers", "upside down"),
         ("    return known", "    return known.T", "after two layers", "rows are tokens"),
         ("    return known", "    return known.float()", "after two layers", "booleans are wanted"),
@@ -290,7 +304,7 @@ MUTANTS = {
             "    return known",
             "    return torch.ones_like(known)",
             "after two layers",
-            "everybody hears",
+            "every token knows",
         ),
     ],
 }
