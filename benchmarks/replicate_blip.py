@@ -1,11 +1,13 @@
 """BLIP's tables at reduced scale, with seeds and controls. Writes benchmarks/results/replicate_blip.json.
 
-    python -m benchmarks.replicate_blip [--scale smoke|laptop|gpu] [--only sharing|capfilt|writing|tasks|"minimal pairs"] [--fresh]
+    python -m benchmarks.replicate_blip [--scale smoke|laptop|gpu] [--only sharing|capfilt|writing|tasks|"small dialogues"|"minimal pairs"] [--fresh]
 
 sharing  Table 3: what encoder and decoder share; retrieval with and without re-ranking, attribute swaps, captions
-capfilt  Table 1: captioner and filter, alone and together, on pairs of which 3 in 10 are noise
+capfilt  Table 1: captioner and filter, alone and together, on pairs of which 3 in 10 are noise;
 writing  Table 2: nucleus sampling or beam search, with the exact noise ratio of each
+         and the noisy pairs of a ninth of the pictures: 14 million and 129 million are as far apart
 tasks    Sec. 5: questions, two pictures, dialogues, films without training on films
+small dialogues  lesson 09's second rounds about twelve things, whose wrong answers are all of the right kind
 minimal pairs  not in the paper: who is where, learnt by match from minimal pairs in a smaller world; with ITC on the same pairs,
                on ordinary batches (the paper's division of labour), and without ITC
 
@@ -24,7 +26,13 @@ import torch
 import typer
 
 from teaching import capfilt_recipe as cleaning
-from teaching import minimal_pairs
+from teaching import (
+    capfilt_reference,
+    downstream,
+    downstream_data,
+    downstream_figures,
+    minimal_pairs,
+)
 from teaching.blip_tasks import (
     TWO_PICTURES_OPTIMISATION,
     Dialogues,
@@ -43,6 +51,8 @@ from vlmcourse.papers.blip_tasks import BLIPForNLVR2, BLIPForVisDial, BLIPForVQA
 from vlmcourse.training.scale import Scale
 
 app = typer.Typer(add_completion=False)
+FEWER = "noisy, a ninth of the pictures"
+DIALOGUE_STEPS = 120
 
 
 def pretrained(size: Scale, seed: int, **changes):
@@ -73,6 +83,13 @@ def sharing(size: Scale, name: str, seed: int) -> dict:
 def capfilt(size: Scale, name: str, seed: int) -> dict:
     """One row of Table 1: a model from scratch on one of the data sets."""
     torch.set_num_threads(1)
+    if name == FEWER:
+        images = 60 * recipes.get("blip").sizes[size.name].batch // 9
+        few = cleaning.web_pairs(size, images, seed) + cleaning.annotated_pairs(
+            size, max(1, images // 6), seed
+        )
+        report = cleaning.train_on(few, size, seed)[1]
+        return _said({"row": name, "seed": seed, "pairs": len(few), **report})
     made = cleaning.capfilt(size, seed)
     report = cleaning.train_on(made.rows[name], size, seed)[1]
     return _said(
@@ -131,6 +148,25 @@ def tasks(size: Scale, name: str, seed: int) -> dict:
     return _said({"row": name, "seed": seed, **found})
 
 
+def small_dialogues(size: Scale, name: str, seed: int) -> dict:
+    """Second rounds about one or two of twelve things; the candidates are all colours, or all things."""
+    torch.set_num_threads(1)
+    steps = {"smoke": 2}.get(size.name, DIALOGUE_STEPS)
+    blip = pretrained(size, seed).model
+    model = downstream.build(downstream.SmallVisDial, blip, capfilt_reference.PARTS)
+    learnt = downstream_data.dialogues(blip, "train", 16 * steps)
+    downstream.train(model, learnt.table(), steps, seed=seed)
+    asked = downstream_data.dialogues(blip, "test", 8 if size.name == "smoke" else 256)
+    views = {
+        view: capfilt_reference.ranking_metrics(
+            downstream_figures.talk_scores(model, asked, blank), asked.right
+        )
+        for view, blank in downstream_figures.VIEWS.items()
+    }
+    chance = sum(1 / len(options) for options in asked.candidates) / len(asked.candidates)
+    return _said({"row": name, "seed": seed, "steps": steps, "R@1, chance": chance, **views})
+
+
 CONTRASTS = {
     "with contrast": minimal_pairs.siblings,
     "contrast on ordinary batches": minimal_pairs.ordinary,
@@ -159,9 +195,10 @@ def _said(row: dict) -> dict:
 
 PARTS = {
     "sharing": (sharing, tuple(PARAMETER_SHARING)),
-    "capfilt": (capfilt, ("noisy", "F", "C", "C and F")),
+    "capfilt": (capfilt, ("noisy", "F", "C", "C and F", FEWER)),
     "writing": (writing, ("beam", "nucleus")),
     "tasks": (tasks, ("answers", "two pictures", "dialogues")),
+    "small dialogues": (small_dialogues, ("second rounds",)),
     "minimal pairs": (pairs_that_differ_in_positions, tuple(CONTRASTS)),
 }
 
@@ -176,7 +213,7 @@ def main(
 ) -> None:
     """Trains and measures what isn't measured yet (of the parts asked for: all, if `fresh`); writes after each row."""
     size, name = Scale.of(scale), "replicate_blip" + ("_smoke" if scale == "smoke" else "")
-    if {"sharing", "tasks", "minimal pairs"} & set(only):
+    if {"sharing", "tasks", "small dialogues", "minimal pairs"} & set(only):
         recipes.get("clip").train_or_load(size)  # once, before the workers ask for it
     facts = {"scale": scale, "steps": cleaning.pretraining_steps(size)}
     before = load_matching_results(name, **facts)

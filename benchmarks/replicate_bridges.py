@@ -41,6 +41,7 @@ from vlmcourse.evaluation.prompting import (
     majority_accuracy,
     sensitivity,
 )
+from vlmcourse.training.checkpoint import checksum
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import corruptions, few_shot, pages, tokenizer
 from vlmcourse.world.pages import Episode
@@ -247,7 +248,13 @@ def main(
         raise ValueError(f"no row '{sorted(unknown)[0]}'; there are {', '.join(ROWS)}.")
     size, name = Scale.of(scale), "replicate_bridges" + ("_smoke" if scale == "smoke" else "")
     count = count or (8 if scale == "smoke" else 128)
-    facts = {"scale": scale, "count": count, "budget": asdict(connectors.BUDGETS[size.name])}
+    lm = recipes.get("language").train_or_load(size).model.lm
+    facts = {
+        "scale": scale,
+        "count": count,
+        "budget": asdict(connectors.BUDGETS[size.name]),
+        "language model": checksum(lm.state_dict())[:16],
+    }
     kept = [] if fresh else load_matching_results(name, **facts).get("rows", [])
     for seed in range(seeds or (1 if scale == "smoke" else size.seeds)):
         made = cache(partial(connectors.frozen_parts, size, seed))
