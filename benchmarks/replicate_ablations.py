@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 
 import torch
@@ -28,6 +29,7 @@ from vlmcourse.recipes.features import FeatureCache
 from vlmcourse.recipes.few_shot_report import binding, knowledge_report
 from vlmcourse.recipes.flamingo import caption_accuracy
 from vlmcourse.training.checkpoint import checksum
+from vlmcourse.training.mixture import RoundRobinDatasets
 from vlmcourse.training.scale import Scale
 from vlmcourse.world.interleaved import Part, WebPages
 
@@ -53,6 +55,8 @@ class Row:
     without  data sets that are left out;  pages: where pages come from
     lm       (scale, seed) -> another language model than the frozen one, which is trained, too
     options  of the recipe
+    blocks   of CLIP's tower that are used: the first so many, default all
+    turns    round robin: each step takes pages of one data set, and there are as many times more steps, for as many pages
     """
 
     name: str
@@ -60,6 +64,8 @@ class Row:
     pages: type[in_context.NamedThings] = in_context.NamedThings
     lm: Callable[[Scale, int], nn.Module] | None = None
     options: Mapping = field(default_factory=dict)
+    blocks: int | None = None
+    turns: bool = False
 
 
 def pretrained(size: Scale, seed: int) -> nn.Module:
@@ -82,6 +88,8 @@ ROWS = (
     Row("pairs -> noisy pairs", pages=NoisyThings),
     Row("vanilla", options={"parts": {"block": Vanilla}}),
     Row("single in the middle (every 2nd)", options={"cross_attention_every": 2}),
+    Row("fewer layers of CLIP (paper: CLIP ViT-L/14)", blocks=1),
+    Row("round robin", turns=True),
 )
 
 
@@ -103,10 +111,16 @@ def measured(model: Flamingo, size: int, count: int) -> dict[str, float]:
 
 def run(row: Row, size: Scale, tower: nn.Module, seed: int, count: int) -> dict:
     """Trains (or loads) and measures one row."""
+    if row.blocks:
+        tower = deepcopy(tower)
+        tower.vit.transformer.blocks = tower.vit.transformer.blocks[: row.blocks]
     see = FeatureCache(tower, size.image_size)
     data = in_context.sources(row.pages(seed=seed), see)
     data = {name: source for name, source in data.items() if name not in row.without}
     options = dict(row.options) | ({"lm": row.lm(size, seed)} if row.lm else {})
+    if row.turns:
+        options["steps"] = len(data) * in_context.STEPS[size.name][1]
+        data = RoundRobinDatasets(data, 1)
     stage = in_context.flamingo(size, seed, data, tower=tower, **options)
     model = stage.model.model
     found = {
