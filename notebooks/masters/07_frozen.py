@@ -895,7 +895,7 @@ HTML(
 #
 # The paper compares Frozen with systems that differ in one point. Ours were trained with as many steps and batches as the Frozen that ships. Asked in words instead of pictures, the shipped language model answers all such questions without any example; what an example could still show is the format of an answer, which our questions don't need. A system whose encoder never learnt to name things says nothing about a claim.
 #
-# - **finetuned**: the language model is trained together with the encoder;
+# - **finetuned**: the language model is trained together with the encoder, at a twentieth of its rate (at the same rate it learns the captions without the picture, and the encoder learns nothing);
 # - **smaller LM**: a language model with fewer parameters (the paper's 400mLM has 400 million);
 # - **train-blind**: pictures without content in training and test (black in the paper, grey here);
 # - **VQA** and **VQA-blind**: trained on questions and answers instead of captions, with pictures and with grey ones. We have no such system with the language model that ships, so the table in "The paper beside ours" shows the paper's alone.
@@ -959,7 +959,7 @@ diagnose("frozen.training", {"A": None, "B": None, "C": None})
 # <details><summary>Hint</summary>Whose loss on texts changed? Whose training loss stays high, and whose answers are guesses? What remains?</details>
 # <details><summary>Solution</summary>
 #
-# A: not frozen. It names things almost as well as the healthy run, with the lowest training loss. But the loss of its language model on texts has more than doubled. Categories and new names suffer: they depend on what the language model could do before. This is a finetuned system, as in section 9, but one that did learn to name things (one seed).
+# A: not frozen. It names things almost as well as the healthy run, with the lowest training loss. But the loss of its language model on texts has more than doubled. Categories and new names suffer: they depend on what the language model could do before. This is a finetuned system, as in section 9 (here one seed).
 #
 # B: blind. The features of equal pictures are normalised to zeros; only a tiny bias could learn, so B's loss stays where it started. (Two free constant vectors would reach about 1.9, still above guessing noun and background.) It names nothing. Its category answer is nearly always the most frequent one, so it is right about as often as that one is asked for. Its language model is as it was.
 #
@@ -995,7 +995,7 @@ Markdown(comparison.claims_table())
 # **Weaknesses.** The paper calls itself a proof of concept: its numbers are far from the best systems of its time (MAVEx in the table above), and its main language model has 7 billion parameters; the only other has 400 million. Two vectors hold little of a picture. And the training loss doesn't ask for vectors that work in other texts than captions.
 #
 # <details><summary>Q: The slide on Frozen says that fine-tuning the language model hurts, "because the LM datasets size >> text/image coupled datasets". Explain.</summary>
-# The language model has read far more text than all captions contain. Training its weights on captions adapts them to a narrow kind of text, and what captions don't need can be forgotten: facts, question formats, learning in context. Which of these was lost, our table can't tell: its finetuned row answers nothing. Run A of the failure lab did learn to name things; there, knowledge and new names fall (one seed). A frozen model can't forget. The price is that all adaptation must happen in the prefix.
+# The language model has read far more text than all captions contain. Training its weights on captions adapts them to a narrow kind of text, and what captions don't need can be forgotten: facts, question formats, learning in context. In our table the finetuned row still names things, and knows fewer facts about them. In run A of the failure lab knowledge and new names fall, too (one seed). A frozen model can't forget. The price is that all adaptation must happen in the prefix.
 # </details>
 #
 # <details><summary>Q: Is Frozen the same as prompt tuning?</summary>
