@@ -87,7 +87,7 @@ LEARNED = {
     "in one list": with_forward(lambda self, B: self.vectors.repeat(B, 1)),
     "two calls give different": Anew,
     "all queries are equal": partial(Queries, start=torch.zeros),
-    "all queries are equal. They": partial(
+    "all queries are equal. They get": partial(
         Queries, start=lambda R, D: 0.02 * torch.randn(1, D).expand(R, -1).clone()
     ),
     "pictures of a batch get different": PerPlace,
@@ -131,6 +131,11 @@ def tril(R, T):
     return torch.ones(R + T, R + T).tril().bool()
 
 
+def strictly_earlier(R, T):
+    order = (torch.arange(R + T) - R + 1).clamp(min=0)
+    return order[None, :] < order[:, None]
+
+
 def closed_rows(objective, R, is_token, both=False):
     found = mask(objective, R, is_token, padding=False)
     real = torch.cat([is_token.new_ones(len(is_token), R), is_token], 1)
@@ -162,6 +167,13 @@ MASKS = {
     ),
     "the diagonal is missing": other(
         "itg", lambda x, R, T: x & ~(torch.eye(R + T).bool() & rows_of_text(R, T))
+    ),
+    "`<` in place of `<=`": lambda o, R, real: mask(
+        o, R, real, of="itg", change=lambda x, R, T: strictly_earlier(R, T)
+    ),
+    "R times True must stand before": lambda o, R, real: (
+        square(o, R, real.shape[1])
+        & torch.cat([real, real.new_ones(len(real), R)], 1)[:, None, None]
     ),
     "itg: that is the mask of ITM": other("itg", lambda x, R, T: square("itm", R, T)),
     "itg: that is the mask of ITC": other("itg", lambda x, R, T: square("itc", R, T)),
@@ -414,6 +426,10 @@ ITM = {
     "one of the two at a time": partial(itm, order=(0, 1, 2, 3)),
     "are exchanged: texts holds": partial(itm, order=(0, 4, 5)),
     "used for the pictures, too": partial(itm, order=(0, 1, 5)),
+    "used for the texts, too": partial(itm, order=(0, 4, 2)),
+    "the wrong text meets the wrong picture": partial(itm, order=(0, 3, 0)),
+    "in another order than the pairs": partial(itm, order=(1, 0, 2)),
+    "order than the pairs: only": partial(itm, order=(2, 1, 0)),
     "labels are exchanged": partial(itm, right=0),
     "only the first query": partial(itm, judge=lambda x: x[:, 0]),
     "only the last query": partial(itm, judge=lambda x: x[:, -1]),
@@ -497,6 +513,10 @@ USED = {
     "not a number": lambda s: (wins(s), (-(wins(s) * wins(s).log()).sum()).exp().item()),
     "must appear, too": lambda s: (
         s.argmax(1).unique(return_counts=True)[1] / len(s),
+        effective(wins(s)),
+    ),
+    "that never wins must appear": lambda s: (
+        torch.bincount(s.argmax(1)) / len(s),
         effective(wins(s)),
     ),
 }

@@ -60,7 +60,7 @@ plots.show(
     "Figure 1. Three held-out pictures. Below each: a caption, and answers to 'what kind of "
     "thing is the thing?' and 'where can you find the thing?' (✓: nothing false, ✗: wrong). "
     "What to see: no picture shows a kind or a place; where these answers are right, the "
-    "language model knew them.",
+    "language model knew them. Not all of its answers are right: Figure 13 counts them.",
     credit=world.ATTRIBUTION,
 )
 
@@ -69,7 +69,7 @@ plots.show(
 #
 # The lecture names two problems of pre-training before BLIP-2. Training everything end to end has **high computational costs**. And pre-trained models that are trained further **forget** what they knew (*catastrophic forgetting*). A frozen model costs no gradients of its weights, and can't forget.
 #
-# But the two models don't fit together. The language model has never seen a picture, and the image encoder's features are no words. The model Frozen (lesson 07) let the language model's loss alone close this gap. BLIP-2 closes it in two stages:
+# But the two models don't fit together. The language model has never seen a picture, and the image encoder's features are no words. Frozen (lesson 07) closed this gap by the language model's loss alone. BLIP-2 closes it in two stages:
 #
 # 1. **Representation learning.** Without the language model, the Q-Former learns to extract from a picture what its caption says.
 # 2. **Generative learning.** Its output becomes a prefix for the frozen language model, as in lesson 07.
@@ -79,8 +79,9 @@ first = recipes.get("blip2_stage1").train_or_load(scale).model
 plots.show(
     diagrams.two_stages(first, second, tokens=8),
     "Figure 2. BLIP-2 as in its Figures 1 to 3, with the shapes of our models for texts of eight "
-    "tokens. What to see: both large models are frozen; stage 1 has no language model; stage 2's "
-    "gradient passes through the language model to the projection and the Q-Former.",
+    "tokens. What to see: both large models are frozen; stage 1 has no language model; the "
+    "gradient of each stage trains the Q-Former and its learned queries; that of stage 2 passes "
+    "through the language model and the projection.",
 )
 
 # %% [markdown]
@@ -243,11 +244,11 @@ plots.show(
 )
 
 # %% [markdown]
-# As in BERT, layers are **post-norm**: each sublayer is followed by its residual sum and a LayerNorm. Let $x$ be the states of queries and text together, $h$ the part of $x$ that belongs to the queries ($h'$ that of $x'$), $z$ the picture's features, FFN the feed-forward network:
+# As in BERT, layers are **post-norm**: each sublayer is followed by its residual sum and a LayerNorm. Let $x$ be the states of queries and text together, $z$ the picture's features, and FFN the feed-forward network. Self-attention gives $x_1$; $u_1$ is the part of $x_1$ that belongs to the queries:
 #
-# $$x' = \mathrm{LN}(x + \mathrm{SelfAttn}(x)), \qquad h'' = \mathrm{LN}(h' + \mathrm{CrossAttn}(h', z)), \qquad h''' = \mathrm{LN}(h'' + \mathrm{FFN}(h''))$$
+# $$x_1 = \mathrm{LN}(x + \mathrm{SelfAttn}(x)), \qquad u_2 = \mathrm{LN}(u_1 + \mathrm{CrossAttn}(u_1, z)), \qquad u_3 = \mathrm{LN}(u_2 + \mathrm{FFN}(u_2))$$
 #
-# A layer without cross-attention leaves out the second step: $h'' = h'$. The text goes from the first step to the third, with its own FFN and LayerNorm. Each LN has its own weights.
+# A layer without cross-attention leaves out the second step: $u_2 = u_1$. The text goes from the first step to the third, with its own FFN and LayerNorm. Each LN has its own weights.
 
 # %% [markdown]
 # ### Exercise 3 · One layer
@@ -331,7 +332,7 @@ run_qformer = check("blip2.run_qformer", run_qformer)
 #
 # ### ITC: the best query
 #
-# A linear layer maps each query's state to a vector $q_r$ of the joint space. Another one maps the state of [CLS] to the text's vector $t$. One picture has $R$ vectors now, the text has one. The paper takes the query that fits best:
+# Let $h_r$ be the state of query $r$ after the last layer. A linear layer $W_\mathrm{joint}$ maps it to a vector of the joint space, $q_r = W_\mathrm{joint}\, h_r$ (a bias is not written here). Another one maps the state of [CLS] to the text's vector $t$. One picture has $R$ vectors now, the text has one. The paper takes the query that fits best:
 #
 # $$s(\text{picture}, \text{text}) = \max_{r = 1, \dots, R} \cos(q_r, t)$$
 
@@ -370,9 +371,9 @@ image_text_similarity = check("blip2.image_text_similarity", image_text_similari
 # %% [markdown]
 # The loss is CLIP's: similarities are divided by a temperature $\tau$, and each picture must find its text among the batch's texts, and each text its picture. Frozen encoders need little memory, so the batch is large enough: BLIP's queue and momentum encoders are gone. In the authors' code the targets are smoothed. With smoothing $\epsilon$ and $B$ candidates:
 #
-# $$y_{ij} = (1 - \epsilon)\, h_{ij} + \frac{\epsilon}{B}, \qquad \ell_i = -\sum_j y_{ij} \ln \mathrm{softmax}_j\!\left(\frac{s_{ij}}{\tau}\right)$$
+# $$y_{ij} = (1 - \epsilon)\, g_{ij} + \frac{\epsilon}{B}, \qquad \ell_i = -\sum_j y_{ij} \ln \mathrm{softmax}_j\!\left(\frac{s_{ij}}{\tau}\right)$$
 #
-# $h_{ij}$ is the hard target: 1 for the picture's own text. Captions repeat in our small world, so equal captions share the 1, as in lesson 08.
+# $g_{ij}$ is the hard target: 1 for the picture's own text. Captions repeat in our small world: $k$ equal captions get $1/k$ each, as in lesson 08.
 
 # %% [markdown]
 # ### Exercise 6 · The ITC loss
@@ -395,7 +396,7 @@ def itc_loss(
 itc_loss = check("blip2.itc_loss", itc_loss)
 
 # %% [markdown]
-# <details><summary>Hint 1</summary>Compare <code>groups</code> as a column with itself as a row, and divide each row by its sum: that is h.</details>
+# <details><summary>Hint 1</summary>Compare <code>groups</code> as a column with itself as a row, and divide each row by its sum: that is g.</details>
 # <details><summary>Hint 2</summary><code>torch.nn.functional.cross_entropy(logits, targets, label_smoothing=...)</code> takes targets that are probabilities, and smooths them as in the formula. For texts: <code>logits.T</code>.</details>
 # <details><summary>If you see "Expected floating point type for target with class probabilities"</summary>Comparisons give booleans: <code>.float()</code>.</details>
 # <details><summary>Solution</summary>
@@ -460,7 +461,7 @@ itm_loss = check("blip2.itm_loss", itm_loss)
 # %% [markdown]
 # ### ITG: a caption through the queries
 #
-# The text begins with [DEC], "to signal the decoding task", and predicts each next token. It can't read the picture itself. So whatever it knows of the picture came through the queries. This is what trains them to carry *all* that a caption says.
+# The text begins with [DEC], "to signal the decoding task", and predicts each next token. It can't read the picture itself. So whatever it knows of the picture came through the queries. This trains their states inside the Q-Former to carry *all* that a caption says. In the last layer the text reads the queries before that layer's output is made. So ITG trains no query's final state $h_r$, which ITC, ITM and stage 2 read. In our two layers it trains the queries' output of layer 1.
 
 # %%
 quiz("blip2.leak")
@@ -502,7 +503,7 @@ itg_loss = check("blip2.itg_loss", itg_loss)
 # %% [markdown]
 # ## 5. Train stage 1
 #
-# Stage 1's loss is the sum of the three. `blip2_model.build` makes a small Q-Former from your functions: four queries, two layers, width 64. Its pictures show one of twelve things. The image encoder never changes, so it reads each picture once, and its features are kept. **The next cell takes 10 to 20 seconds on free cores, and longer on busy ones.** Its curve is the sum of the three losses.
+# Stage 1's loss is the sum of the three. `blip2_model.build` makes a small Q-Former from your functions: four queries, two layers, width 64. Its pictures show one of twelve things. The image encoder never changes, so it reads each picture once, and its features are kept. **The next cell takes 10 to 20 seconds on free cores, and about a minute on busy ones.** Its curve is the sum of the three losses.
 
 # %%
 parts = {
@@ -519,13 +520,12 @@ history = blip2_model.train(yours, pairs, 4 if smoke else 200, on_step=LiveCurve
 
 # %%
 plots.show(
-    figures.losses(history),
+    figures.losses(history, yours.qformer.config.vocabulary),
     "Figure 5. Your Q-Former: the three losses over training steps; each point is the mean of "
-    f"{figures.steps_per_point(history)} steps. Level line: ITM that ignores its inputs. What to "
-    "see: ITM leaves its line only after some steps. ITC and ITG can't reach 0, since their "
-    "targets are smoothed. "
-    f"The least is {figures.least(yours.qformer.config.vocabulary):.2f} for ITG, "
-    f"and for ITC {figures.least(blip2_model.BATCH):.2f} or more (more where captions repeat).",
+    f"{figures.steps_per_point(history)} steps. Level lines: ITM that ignores its inputs, and the "
+    "least of ITC and ITG: their targets are smoothed, so they can't reach 0. What to "
+    "see: ITM leaves its line only after some steps; ITG ends near its least, and ITC above its "
+    "line, since captions repeat in a batch.",
 )
 
 # %%
@@ -554,7 +554,8 @@ print("the same losses as the package's:", all(gap < 1e-3 for gap in gaps.values
 report = stage1_report(first, scale.image_size, count)
 plots.show(
     figures.retrieval_bars(report),
-    f"Figure 6. R@1 of the shipped stage 1 among {count} held-out pairs. Dashed: guessing. "
+    f"Figure 6. R@1 of the shipped stage 1 (one model) among {count} held-out pairs "
+    f"({measures.largest_error(count)}). Dashed: guessing. "
     "What to see: how far ITC alone is above guessing and above blank pictures, and whether ITM "
     "changes much.",
 )
@@ -564,14 +565,14 @@ plots.show(
     figures.pair_bars(first, count),
     f"Figure 7. The shipped stage 1 on {count} held-out scenes: is the right caption preferred "
     "to that of the scene with two things exchanged, or with another background? Dashed: guessing. "
-    f"What to see: compare ITM with ITC, and both with guessing (standard error: about "
-    f"{(0.25 / count) ** 0.5:.2f}).",
+    f"What to see: compare ITM with ITC, and both with guessing "
+    f"({measures.largest_error(count)}).",
 )
 
 # %% [markdown]
-# In these bars of one model, differences under 0.1 between the heads are noise. Over three seeds neither head is ahead (last table of "The paper beside ours").
+# Figure 7 shows one model. Differences up to about 0.12 between two of its bars are noise: two standard errors of a difference. Over three seeds neither head is ahead (last table of "The paper beside ours").
 #
-# The paper says that ITM learns *fine-grained* alignment. ITM has what that needs: queries and text read each other. But what a model could learn and what it has learnt are two things. The shipped stage had 400 steps, and its wrong pairs mostly differ in a thing or a background. Lesson 08 asked the same of BLIP: both its heads failed at exchanged things, and a training on minimal pairs cured that (its Figure 10).
+# The paper says that ITM learns *fine-grained* alignment. ITM has what that needs: queries and text read each other. But what a model could learn and what it has learnt are two things. The shipped stage had 400 steps, and its wrong pairs mostly differ in a thing or a background. Lesson 08 asked the same of BLIP: both its heads failed at exchanged things. Models trained on minimal pairs only, in a small world, learnt it (its Figure 10).
 #
 # ## 7. How many queries are used?
 #
@@ -624,29 +625,34 @@ queries_used = check("blip2.queries_used", queries_used)
 # %%
 vectors = measures.pictures_and_captions(first, count)
 shares, effective = queries_used(measures.cosines_with_own_text(vectors))
+others = measures.cosines_with_other_texts(vectors)
+wrong_shares, wrong_effective = queries_used(others)
 plots.show(
-    figures.usage_bars(shares),
-    f"Figure 8. How often each query of the shipped stage 1 fits its picture's caption best, "
-    f"{count} held-out pictures. Dashed: all equally often. What to see: the effective number of "
-    f"queries here is {effective:.2f} of {len(shares)}.",
+    figures.usage_bars(shares, wrong_shares),
+    f"Figure 8. How often each query of the shipped stage 1 (one model) fits best: {count} "
+    f"held-out pictures with their own captions ({measures.largest_error(count)}), and with all "
+    f"{count - 1} others. Dashed: all equally often. What to see: the effective number is "
+    f"{effective:.2f} of {len(shares)} for right pairs, and {wrong_effective:.2f} for wrong ones.",
 )
+Markdown(measures.about_usage(shares, wrong_shares, others))
 
 # %%
 by_query = measures.recall_by_query(vectors)
 plots.show(
     figures.recall_bars(by_query, 1 / count),
-    f"Figure 9. R@1 from picture to text among {count}, with all queries and with each alone. "
-    "Dashed: guessing. What to see: how much of the whole the best single query reaches, and what "
+    f"Figure 9. R@1 from picture to text among {count}, with all queries and with each alone; one "
+    f"model ({measures.largest_error(count)}). Dashed: guessing. What to see: how much of the whole the best single query reaches, and what "
     "the others can do.",
 )
 cosine = measures.mean_cosine_between(vectors["queries"])
 print(f"mean cosine of two queries of a picture: {cosine:.2f}")
-Markdown(measures.about_recall(by_query))
+training_batch = measures.training_batch(scale, vision, 8 if smoke else 64)
+Markdown(measures.about_recall(by_query, measures.itc_gradient(first, training_batch)))
 
 # %% [markdown]
-# Where one query does all of ITC's work, the queries have **collapsed**, though the others may still know much of the picture. One fact, and two likely reasons that we haven't tested:
+# Where one query wins for nearly all right pairs, we call the queries **collapsed**. Here one wins for all right pairs. Two others win for most wrong pairs, with nearly the same cosine for every text. Queries that never win may still know much of the picture. One fact, and two likely reasons that we haven't tested:
 #
-# - Among the projected vectors, the maximum gives its gradient to the winner alone. Whoever is a little better at first gets all of ITC's pull on these vectors, and wins by more.
+# - For each picture and text, the maximum gives its gradient to the winner's vector alone. A query that is a little better at first gets most of the gradient from right pairs, and then wins by more.
 # - One vector of this width can probably hold what our captions say. Then there is no need for a second.
 # - ITM and ITG read all queries, but one good query may be enough for them as well.
 #
@@ -676,7 +682,7 @@ Markdown(tables.study_table())
 #
 # ## 8. Stage 2: prompt a frozen language model
 #
-# Stage 2 keeps the Q-Former, drops the text side, and puts a linear **projection** behind the queries. It maps their width $D$ to that of the language model's words. The projected queries stand before the text as **soft visual prompts**: the visual prefix of lesson 07, made by another network.
+# Stage 2 keeps the Q-Former, drops the text side, and puts a linear **projection** behind the queries. It maps their width $D$ to that of the language model's words. The projected queries stand before the text's words as **soft visual prompts**: the visual prefix of lesson 07, made by another network. The paper puts them before the whole text; ours follow `<bos>`, as in lesson 07.
 
 # %% [markdown]
 # ### Exercise 10 · What goes on to stage 2?
@@ -757,9 +763,9 @@ insert_prefix = check("blip2.insert_prefix", insert_prefix)
 # </details>
 
 # %% [markdown]
-# The loss is lesson 07's. With projected queries $W q_1, \dots, W q_R$ and the caption's tokens $y_1, \dots, y_L$:
+# The loss is lesson 07's. With the projection $W$, the queries' states $h_1, \dots, h_R$ and the caption's tokens $y_1, \dots, y_L$:
 #
-# $$\mathcal{L} = -\frac{1}{L} \sum_{l=1}^{L} \ln p\left(y_l \mid W q_1, \dots, W q_R,\; y_1, \dots, y_{l-1}\right)$$
+# $$\mathcal{L} = -\frac{1}{L} \sum_{l=1}^{L} \ln p\left(y_l \mid W h_1, \dots, W h_R,\; y_1, \dots, y_{l-1}\right)$$
 #
 # No query is a target. The gradient reaches the projection and *all* of the Q-Former, its queries and its LayerNorm of features included.
 
@@ -801,7 +807,7 @@ package, own = measures.stage2_losses(second, batch, insert_prefix, prefix_loss)
 print("the same loss as the package's:", abs(package - own) < 1e-3)
 
 # %% [markdown]
-# Now stage 2 of *your* Q-Former, before the shipped language model. It learns captions such as "cat blue ." of the same twelve things; as in lesson 07, a full stop stands between prefix and caption. One more thing is the course's: the projection starts with small weights, and its bias as the mean embedding of nouns and backgrounds; the paper's starts at random. Two runs with equal data and steps in stage 2: one begins with the Q-Former of section 5, which has had the steps of stage 1 besides, the other with an untrained one. The paper's Figure 5 makes this comparison. **The next cell takes 5 to 15 seconds on free cores.**
+# Now stage 2 of *your* Q-Former, before the shipped language model. It learns captions such as "cat blue ." of the same twelve things. The sequence is `<bos>`, the prefix, a full stop, then `cat blue .`; the first full stop is not scored. One more thing is the course's: the projection starts with small weights, and its bias as the mean embedding of nouns and backgrounds; the paper's starts at random. Two runs have equal data and steps in stage 2. One begins with the Q-Former of section 5, which has had the steps of stage 1 besides. The other begins with an untrained one. The paper's Figure 5 makes this comparison. **The next cell takes 5 to 15 seconds on free cores.**
 
 # %%
 parts |= {"insert_prefix": insert_prefix, "prefix_loss": prefix_loss}
@@ -822,27 +828,28 @@ for name, model in models.items():
 plots.show(
     figures.stage2_curves(runs),
     "Figure 12. Stage 2 with your functions: loss of captions over training steps, means of "
-    f"{figures.steps_per_point(runs['without stage 1'])} steps. What to see: which run falls "
-    "first, and how far apart they end. The printed shares above are of held-out pictures: "
-    "right thing, and right background after the right thing.",
+    f"{figures.steps_per_point(runs['without stage 1'])} steps; logarithmic axis. What to see: "
+    "which run falls faster from the second point on, and how far apart they end. The printed "
+    "shares above are of held-out pictures: right thing, and right background after the right "
+    "thing.",
 )
 
 # %% [markdown]
-# This is one seed. Here the run after stage 1 falls faster at first, and both end about equally well. The shipped size doesn't repeat that early gain beyond noise: see Figure 18.
+# This is one seed. Here the run after stage 1 doesn't start lower, but falls faster from the second point on, and ends lower. Both have learnt the training captions by then, and name held-out things and backgrounds about equally well. The shipped size doesn't repeat that early gain beyond noise: see Figure 18.
 
 # %% [markdown]
 # ## 9. What the language model makes of it
 #
-# The shipped stage 2 learnt from captions of many forms: "a picture of a cat", "a cat on blue". Now questions, which it never saw in training. Three kinds can be answered from the picture: *what*, *colour* and *presence*. Three need knowledge: *category*, *place* and *purpose*. "Right words" is the reference from lesson 07: the language model alone, with the right words in place of the picture.
+# The shipped stage 2 learnt from captions of many forms: "a picture of a cat", "a cat on blue". Now questions, which it never saw in training. *What*, *background* (its colour) and *presence* must be answered from the picture. *Category*, *place* and *purpose* need the picture and knowledge: the question doesn't name the thing. *Colour* asks for that of a thing which the question names, so knowledge can be enough. "Right words" is the reference from lesson 07: the language model alone, with the right words in place of the picture.
 
 # %%
 drawn, answers = figures.answer_bars(second, language_model, count)
 plots.show(
     drawn,
     f"Figure 13. The shipped BLIP-2 on {count} questions of each kind about held-out pictures: "
-    "with its picture, a blank one, another question's, and the right words instead. Black marks: "
-    "guessing among all answers of the kind. What to see: compare its picture with both controls, "
-    "and with right words.",
+    "with its picture, a blank one, another question's, and the right words instead; one model "
+    f"({measures.largest_error(count)}). Black marks: guessing among all answers of the kind. "
+    "What to see: compare its picture with both controls, and with right words.",
 )
 Markdown(measures.about_answers(answers))
 
@@ -857,8 +864,9 @@ drawn, alone, everyone = figures.query_bars(second, scenes)
 plots.show(
     drawn,
     f"Figure 14. Right nouns after 'a picture of a' (or 'an'), {len(scenes)} held-out pictures, "
-    "with one query alone in the prompt or with this one left out. All queries: "
-    f"{everyone:.2f}; guessing: 1 in {len(world.nouns())}. What to see: how many queries name the "
+    f"with one query alone in the prompt or with this one left out; one model "
+    f"({measures.largest_error(len(scenes))}). Lines: all queries, {everyone:.2f}, and guessing "
+    f"(dashed), 1 in {len(world.nouns())}. What to see: how many queries name the "
     "thing alone, and which one is missed when it is left out.",
 )
 
@@ -903,12 +911,12 @@ plots.show(
     "high; the other differences are too small to read. Look at the scores.",
 )
 plots.show(
-    blip2_lab.show(lab, blip2_lab.SCORES, "share that is right", highest=1),
+    blip2_lab.show_scores(lab),
     f"Figure 17. The same runs on {blip2_lab.tested(scale)}, with the right masks: right caption "
     "preferred to that with another background (guessing: 0.5), by ITC and by ITM, and captions "
-    "with the right noun (guessing: 1 in 12). "
-    "What to see: in each score the healthy run is best, or one "
-    "picture behind.",
+    "with the right noun (guessing: 1 in 12). Of the first two scores: "
+    f"{measures.largest_error(blip2_lab.pairs_tested(scale))}. "
+    "What to see: in each score the healthy run is best, or one picture behind.",
 )
 
 # %% [markdown]
@@ -921,7 +929,7 @@ diagnose("blip2.masks", {"A": None, "B": None, "C": None})
 # <details><summary>Hint</summary>Which run has a loss far from the healthy run's? Where there is none: which score fails?</details>
 # <details><summary>Solution</summary>
 #
-# A: blind match. Queries and text don't read each other, so the head judges queries that know nothing of the text. The loss stays at 0.637: the head knows only that one pair in three is right.
+# A: blind match. Queries and text don't read each other, so the head judges queries that know nothing of the text. The loss stays at 0.637: the head knows only that one pair in three is right. Its score by ITM is within two standard errors of guessing (Figure 17).
 #
 # B: leak. In training each word could attend to the words behind it, so the model copied what it had to predict. Its loss doesn't show it: all four ITG losses are near the least that smoothed targets allow. When it writes, those words aren't there yet, and its captions are often wrong.
 #
@@ -933,7 +941,7 @@ diagnose("blip2.masks", {"A": None, "B": None, "C": None})
 # %% [markdown]
 # ## The paper beside ours
 #
-# The lecture's table of results. BLIP-2's entries come from several models of the same kind, with different frozen parts. VQAv2 is zero-shot. For the other columns the model was fine-tuned on COCO, then tested on NoCaps and Flickr30K without training on these.
+# The lecture's table of results. BLIP-2's entries come from several models of the same kind, with different frozen parts. VQAv2 is zero-shot. For the other columns the model was fine-tuned on COCO, then tested on NoCaps and Flickr30K without training on these; the paper calls that zero-shot, too.
 
 # %%
 Markdown(published("blip2-table-1").markdown())
@@ -944,7 +952,7 @@ Markdown(tables.about_parameters())
 # %% [markdown]
 # What the paper reports about its training: 129 million pictures, those of BLIP. Their captions were made by CapFilt (lesson 09): ten captions for each web picture, ranked beside the original one by CLIP's similarity. The best two are kept, and one of them is drawn at each step. Stage 1 takes 250,000 steps, stage 2 80,000. On one machine with 16 A100 GPUs, the largest model takes less than six days for stage 1 and less than three for stage 2.
 #
-# The paper's claims beside our runs. Both ways have equal data and steps in stage 2; "with stage 1" has had those of stage 1 besides. The verdict is computed by one rule. *Agrees*: the first is higher in every seed, and the mean gap exceeds two pooled standard deviations (pooled: the root of the mean of the two variances). *Disagrees*: the same with the signs exchanged. Otherwise *within noise*.
+# The paper's claims beside our runs. Both runs, with stage 1 and without, have equal data and steps in stage 2; "with stage 1" has had those of stage 1 besides. In the columns "expected higher" and "expected lower" each value has its run's name. The verdict is computed by one rule. *Agrees*: the one expected higher is so in every seed, and the mean gap exceeds two pooled standard deviations (pooled: the root of the mean of the two variances). *Disagrees*: the same with the signs exchanged. Otherwise *within noise*.
 
 # %%
 Markdown(tables.claims_table())
@@ -960,7 +968,7 @@ plots.show(
 )
 
 # %% [markdown]
-# In the paper's Figure 5 the models without stage 1 fall far behind, and the one with OPT even gets worse during training. Our picture is simpler: one thing, one background, and an image encoder that was trained on this very world. So stage 2 can find by itself much of what stage 1 extracts. For answers that need knowledge, stage 1 even hurts here, and we don't know why.
+# In the paper's Figure 5 the models without stage 1 fall far behind, and the one with OPT even gets worse during training. Our task is simpler: stage 2 shows one thing on one background, and the image encoder was trained on this very world. So stage 2 can find by itself much of what stage 1 extracts. For answers that need knowledge, stage 1 even hurts here, and we don't know why. One untested possibility: stage 2 starts from the queries' final states, and ITG, which asks for whole captions, doesn't train these (section 4).
 #
 # Our own controls, which the paper doesn't claim:
 
@@ -987,7 +995,7 @@ Markdown(tables.controls_table())
 # </details>
 #
 # <details><summary>Q: Why does ITG help retrieval, though retrieval uses ITC and ITM only?</summary>
-# ITC is satisfied with whatever separates this batch's captions. ITG needs everything that the caption says, so the queries keep more. The paper's Table 6 reports a small gain. Whether our small trainings show it, stands in the table above.
+# ITC is satisfied with whatever separates this batch's captions. ITG needs everything that the caption says, so the states that the text reads keep more. The final states, which ITC compares, are computed from states that ITG has trained. The paper's Table 6 reports a small gain. So do our small trainings (last row of the claims' table).
 # </details>
 #
 # <details><summary>Q: LLaVA puts a linear map (later a small network) in place of the Q-Former and passes on every patch. What does it gain, and what does it lose?</summary>
@@ -1002,7 +1010,7 @@ Markdown(tables.controls_table())
 #
 # Our pictures are simple, and the image encoder was trained on such pictures. So stage 1 has less to add than in the paper, and one query can hold what is said. Our Q-Former has two layers, so only one of them has cross-attention, and it starts from random weights, not from BERT's. The language model has half a million parameters. The study of section 7 and the failure lab use four queries and few steps. Few seeds give a coarse estimate of spread.
 #
-# Three traps in public code. In transformers the queries of a new BLIP-2 start at zero, which is harmless for loading trained weights and harmful for training. In the authors' code the causal part of ITG's mask is set by a default argument, `is_decoder=True`; several readers reported it as missing. And stage 2's code looks as if it trained from scratch, since stage 1 enters by a checkpoint.
+# Three traps in public code. In transformers the queries of a new BLIP-2 start at zero, which is harmless for loading trained weights, and a bad start for training (quiz of section 1). In the authors' code the causal part of ITG's mask is set by a default argument, `is_decoder=True`; several readers reported it as missing. And stage 2's code looks as if it trained from scratch, since stage 1 enters by a checkpoint.
 #
 # ## Reading
 #
@@ -1017,7 +1025,7 @@ Markdown(tables.controls_table())
 # > - One transformer, three objectives: only the mask decides who knows what.
 # > - ITC takes the best query, ITM the mean of all, ITG everything that passes through them.
 # > - Stage 1 learns what to extract; stage 2 learns how to prompt a frozen language model.
-# > - A maximum trains its winner. Measure whether the other queries are used.
+# > - For each pair, a maximum trains the winner's vector alone. Measure which queries win, for right pairs and for wrong ones.
 # > - "Trainable parameters" are not the parameters that an answer needs.
 #
 # ## Glossary

@@ -29,7 +29,8 @@ def two_stages(first: Stage1, second: BLIP2, tokens: int) -> Diagram:
     add("text", "caption, stage 1", f"ids (B, {tokens})", column=0, row=2, kind="data")
     shape = features_shape(first)
     add("vision", "image encoder", "CLIP's", shape, column=1, row=0, kind="frozen")
-    former = f"{c.depth} layers", f"queries (B, {c.queries}, {c.width})"
+    queries_out, text_out = f"queries (B, {c.queries}, {c.width})", f"text (B, {tokens}, {c.width})"
+    former = f"{c.depth} layers", queries_out, f"stage 1: and {text_out}"
     add("former", "Q-Former", *former, column=2, row=1, kind="trained")
     three = "ITC, ITM, ITG", "three masks"
     add("losses", "stage 1's losses", *three, column=3, row=0, kind="loss")
@@ -50,6 +51,7 @@ def two_stages(first: Stage1, second: BLIP2, tokens: int) -> Diagram:
         ("lm", "loss"),
     ):
         diagram.arrow(source, target)
+    diagram.arrow("losses", "former", gradient=True)
     diagram.arrow("loss", "lm", gradient=True)
     diagram.arrow("lm", "projection", gradient=True)
     diagram.arrow("projection", "former", gradient=True)
@@ -62,8 +64,8 @@ def layer(first: Stage1, tokens: int) -> Diagram:
     R, D = c.queries, c.width
     diagram = Diagram("A layer of the Q-Former: queries and text share self-attention")
     add, trained = diagram.box, {"kind": "trained"}
-    add("queries", "queries", f"(B, {R}, {D})", column=0, row=0, kind="data")
-    add("text", "text", f"(B, {tokens}, {D})", column=0, row=1, kind="data")
+    add("queries", "queries' states", f"(B, {R}, {D})", column=0, row=0)
+    add("text", "text's states", f"(B, {tokens}, {D})", column=0, row=1)
     mask = f"mask ({R + tokens}, {R + tokens})", "by objective"
     add("self", "self-attention", "shared", *mask, column=1, row=0.5, **trained)
     each = "queries only", "every second layer"
@@ -71,8 +73,8 @@ def layer(first: Stage1, tokens: int) -> Diagram:
     add("features", "features", features_shape(first), column=1, row=-1, kind="frozen")
     add("ffn q", "feed-forward", "the queries' own", column=3, row=0, **trained)
     add("ffn t", "feed-forward", "the text's own", column=3, row=1, **trained)
-    add("out q", "queries", f"(B, {R}, {D})", column=4, row=0)
-    add("out t", "text", f"(B, {tokens}, {D})", column=4, row=1)
+    add("out q", "queries' states", f"(B, {R}, {D})", column=4, row=0)
+    add("out t", "text's states", f"(B, {tokens}, {D})", column=4, row=1)
     for source, target in (
         ("queries", "self"),
         ("text", "self"),

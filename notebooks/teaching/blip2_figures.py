@@ -30,7 +30,8 @@ ASKED = {
     "place": "where can you find the thing ?",
 }
 """What Figure 1 asks about things, whose answer is on no picture."""
-KINDS = ("what", "colour", "presence", "category", "place", "purpose")
+KINDS = ("what", "background", "presence", "colour", "category", "place", "purpose")
+"""What Figure 13 asks. *background*: its colour, which only the picture tells; *colour*: of a thing that is named."""
 
 
 def at_work(model: BLIP2, scenes: Sequence[world.Scene]):
@@ -70,10 +71,15 @@ def declared_and_measured(qformer: QFormer, features: Tensor, mask_of: Callable,
     )
 
 
-def losses(history: Sequence[Step]):
-    """The three losses of a run over its steps, with that of a matching head that knows only the share of right pairs."""
+def losses(history: Sequence[Step], vocabulary: int):
+    """The three losses of a run over its steps, with that of a matching head that knows only the share of right pairs,
+    and the least that smoothed targets allow."""
     series = {words: plots.interval_means(history, name, POINTS) for name, words in LOSSES.items()}
-    lines = {"ITM that always says 1/3": float(BLIND_MATCH)}
+    lines = {
+        "ITM that always says 1/3": float(BLIND_MATCH),
+        "least ITC, no caption repeated": least(BATCH),
+        "least ITG": least(vocabulary),
+    }
     return plots.curves(series, "step", "loss (nats)", lines=lines)
 
 
@@ -99,7 +105,19 @@ def retrieval_bars(report: Mapping[str, float]):
         for way in ("image to text", "text to image")
     }
     groups["image to text"]["ITC, blank pictures"] = report["image to text R@1, blind"]
-    return plots.bars(groups, "R@1 (share)", report["chance"], highest=1)
+    drawn = plots.bars(groups, "R@1 (share)", report["chance"], highest=1, form=".2f")
+    (axes,) = drawn.axes
+    axes.set_xticks([0, 1 - 0.8 / 6])  # the second group has no third bar
+    return line_named(drawn, f"guessing: 1 in {1 / report['chance']:.0f}")
+
+
+def line_named(drawn, words: str):
+    """A figure of plots.bars whose dashed line is called `words` in the legend."""
+    (axes,) = drawn.axes
+    (line,) = (one for one in axes.lines if str(one.get_label()).startswith("chance"))
+    line.set_label(words)
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    return drawn
 
 
 def pair_bars(model: Stage1, count: int):
@@ -111,43 +129,52 @@ def pair_bars(model: Stage1, count: int):
     groups = {}
     for name, change in changes.items():
         found = recipe.caption_pair_accuracy(model, model.vision.image_size, change, count)
-        groups[name] = {"ITM": found["match"], "ITC": found["contrast"]}
+        groups[name] = {"ITC": found["contrast"], "ITM": found["match"]}
     return plots.bars(groups, "right caption preferred (share)", 0.5, highest=1)
 
 
-def usage_bars(shares: Tensor):
-    """How often each query is the best."""
-    R = len(shares)
-    groups = {f"{r}": {"share": shares[r].item()} for r in range(R)}
-    drawn = plots.bars(groups, "share of pictures", chance=1 / R, highest=1)
+def usage_bars(right: Tensor, wrong: Tensor):
+    """How often each query is the best, in right pairs and in wrong ones."""
+    R = len(right)
+    groups = {
+        f"{r}": {"right pairs": right[r].item(), "wrong pairs": wrong[r].item()} for r in range(R)
+    }
+    drawn = plots.bars(groups, "share of pairs", chance=1 / R, highest=1, form=".2f")
     drawn.axes[0].set_xlabel("query")
-    return drawn
+    return line_named(drawn, f"all equally often: 1/{R}")
 
 
 def recall_bars(found: Mapping[str, float], chance: float):
     """R@1 of all queries and of each alone."""
-    drawn = plots.bars(
-        {name: {"R@1": value} for name, value in found.items()}, "R@1 (share)", chance, highest=1
-    )
+    groups = {name: {"R@1": value} for name, value in found.items()}
+    drawn = plots.bars(groups, "R@1 (share)", chance, highest=1, form=".2f")
     drawn.axes[0].set_xlabel("query that is kept")
-    return drawn
+    return line_named(drawn, f"guessing: 1 in {1 / chance:.0f}")
 
 
 def stage2_curves(histories: Mapping[str, Sequence[Step]]):
     """Losses of runs of stage 2 over their steps."""
     series = {name: plots.interval_means(run, "lm", POINTS) for name, run in histories.items()}
-    return plots.curves(series, "step of stage 2", "loss (nats per token)")
+    return plots.curves(series, "step of stage 2", "loss (nats per token)", ylog=True)
 
 
 def answer_bars(model: BLIP2, language_model: LanguageModel, count: int):
     """Answers to questions about held-out pictures, with controls and with right words in place of the picture."""
-    size, groups, chances = model.vision.image_size, {}, {}
+    groups, chances = {}, {}
+    prefix = recipe.image_prefix(model.qformer.config.queries)
+
+    def share(episodes, view=world.to_pixels, shuffled=False) -> float:
+        size = model.vision.image_size
+        return frozen.episode_accuracy(
+            model, episodes, view, shuffled, image_prefix=prefix, size=size
+        )
+
     for kind in KINDS:
-        episodes = frozen.vqa_episodes(kind, 0, count)
+        episodes = questions(kind, count)
         groups[kind] = {
-            "its picture": recipe.question_accuracy(model, size, kind, count),
-            "blank": recipe.question_accuracy(model, size, kind, count, prompts.blank_images),
-            "another's": recipe.question_accuracy(model, size, kind, count, shuffled=True),
+            "its picture": share(episodes),
+            "blank": share(episodes, prompts.blank_images),
+            "another's": share(episodes, shuffled=True),
             "right words": frozen.text_only_accuracy(language_model, episodes),
         }
         chances[kind] = dict.fromkeys(groups[kind], 1 / len(episodes[0].choices))
@@ -157,6 +184,17 @@ def answer_bars(model: BLIP2, language_model: LanguageModel, count: int):
         if 0 <= next(iter(chances[KINDS[round(row)]].values())) - value < 0.06:
             number.xyann = (20, 0)
     return with_chance(drawn, chances), groups
+
+
+def questions(kind: str, count: int) -> list:
+    """Questions of one of KINDS about held-out pictures."""
+    if kind not in ("colour", "background"):
+        return frozen.vqa_episodes(kind, 0, count)
+    both = frozen.vqa_episodes("colour", 0, 6 * count)  # three in ten ask about the background
+    asks = [
+        any("background" in part for part in one.prompt if isinstance(part, str)) for one in both
+    ]
+    return [one for one, does in zip(both, asks) if does == (kind == "background")][:count]
 
 
 def query_bars(model: BLIP2, scenes: Sequence[world.Scene]):
@@ -171,8 +209,15 @@ def query_bars(model: BLIP2, scenes: Sequence[world.Scene]):
         for r in everyone
     }
     drawn = plots.bars(groups, "right noun (share)", sideways=True, highest=1)
-    drawn.axes[0].set_ylabel("query")
-    return drawn, groups, nouns_after(model, scenes, everyone)
+    (axes,), whole = drawn.axes, nouns_after(model, scenes, everyone)
+    axes.set_ylabel("query")
+    axes.axvline(whole, color="black", linewidth=1.2, label=f"all queries: {whole:.2f}")
+    guess = 1 / len(world.nouns())
+    axes.axvline(
+        guess, color="black", linestyle="--", linewidth=1.2, label=f"guessing: {guess:.3f}"
+    )
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    return drawn, groups, whole
 
 
 def queries_player(

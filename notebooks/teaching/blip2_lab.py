@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from teaching.blip2_measures import different
-from teaching.blip2_model import build, small_config, small_world, stage1_scores, train
+from teaching.blip2_model import NOUNS, build, small_config, small_world, stage1_scores, train
 from teaching.blip2_reference import PARTS, qformer_mask
+from teaching.frozen_figures import with_chance
 from vlmcourse import plots
 from vlmcourse.recipes.blip2 import tower
 from vlmcourse.training.scale import Scale
@@ -53,14 +54,18 @@ def run(id: str, scale: Scale, steps: int, count: int) -> dict[str, float]:
     return dict(zip(LOSSES, means)) | scores
 
 
+def pairs_tested(scale: Scale) -> int:
+    """On how many pictures the first two scores stand: those whose two captions differ."""
+    ids = small_world(scale, "test", tower(scale), 2 * size_of(scale)[1]).whole["ids"]
+    return int((ids != ids[torch.arange(len(ids)) ^ 1]).any(1).sum())
+
+
 def tested(scale: Scale) -> str:
     """On what the scores stand, in words."""
     data = small_world(scale, "test", tower(scale), 2 * size_of(scale)[1])
-    ids = data.whole["ids"]
-    pairs = int((ids != ids[torch.arange(len(ids)) ^ 1]).any(1).sum())
     return (
-        f"{len(ids)} new pictures ({different(data.whole['features'])} different ones; for the first two scores the "
-        f"{pairs} whose two captions differ)"
+        f"{data.size} new pictures ({different(data.whole['features'])} different ones; for the first two scores the "
+        f"{pairs_tested(scale)} whose two captions differ)"
     )
 
 
@@ -81,6 +86,13 @@ def show(found: dict[str, dict[str, float]], names: tuple[str, ...], label: str,
     """Bars of these measurements of all runs."""
     groups = {id: {name: scores[name] for name in names} for id, scores in found.items()}
     return plots.bars(groups, label, **options)
+
+
+def show_scores(found: dict[str, dict[str, float]]):
+    """Bars of the scores of all runs, with marks of guessing."""
+    guesses = dict(zip(SCORES, (0.5, 0.5, 1 / len(NOUNS))))
+    drawn = show(found, SCORES, "share that is right", highest=1, sideways=True, form=".2f")
+    return with_chance(drawn, {id: guesses for id in found}, "guessing")
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ def blocks(
         "both": real[:, None, None, :] & real[:, None, :, None],
         "open": torch.ones(B, 1, 1, 1, dtype=torch.bool),
         "pads": ~real[:, None, None, :],
+        "joined": torch.cat([is_token, is_token.new_ones(B, R)], dim=1)[:, None, None, :],
     }[padding]
     return (square & closed).expand(B, 1, R + T, R + T)
 
@@ -112,6 +113,9 @@ MISTAKES: dict[str, dict[str, dict]] = {
         "a token must attend to itself, too: the diagonal is missing.": changed(
             "itg", text=lambda x: x.tril(-1)
         ),
+        "no position attends to itself, and no query to any query: `<` in place of `<=`.": changed(
+            "itg", queries=False, text=lambda x: x.tril(-1)
+        ),
         "that is the mask of ITM: here the text predicts its next words.": EVERYTHING,
         "that is the mask of ITC: the text would not know the picture.": UNIMODAL,
     },
@@ -120,6 +124,7 @@ PADDING = {
     "padding is attended to: close its columns.": "open",
     "padding is closed in its rows; close it in its columns, where it would be attended to.": "queries",
     "the rows of padding are closed, too: close its columns only, since a row without keys has no softmax.": "both",
+    "the wrong columns are closed: R times True must stand before `is_token`, not behind it.": "joined",
     "only padding may be attended to: True means a token in `is_token`, and 'may attend' in a mask.": "pads",
 }
 

@@ -120,6 +120,7 @@ ITM_MISTAKES = {
     "the wrong text meets the wrong picture: change one of the two at a time.": (
         itm_mistake(use=("right", "both")),
         itm_mistake(use=("right", "both", "both")),
+        itm_mistake(use=("right", "both", "right")),
         itm_mistake(use=("right", "wrong text", "wrong image", "both")),
     ),
     "`texts` and `images` are exchanged: texts holds the number of a wrong text for each picture.": (
@@ -127,6 +128,13 @@ ITM_MISTAKES = {
     ),
     "`texts` is used for the pictures, too: `images` holds the numbers of the wrong ones.": (
         itm_mistake(use=("right", "wrong text", "image by texts"))
+    ),
+    "`images` is used for the texts, too: `texts` holds the numbers of the wrong ones.": (
+        itm_mistake(use=("right", "text by images", "wrong image"))
+    ),
+    "the labels stand in another order than the pairs: only right pairs have a 1.": (
+        itm_mistake(use=("wrong text", "right", "wrong image")),
+        itm_mistake(use=("wrong image", "right", "wrong text")),
     ),
     "class 1 is 'match': the labels are exchanged.": itm_mistake(right=0),
     "only the first query is judged; all of them are.": itm_mistake(

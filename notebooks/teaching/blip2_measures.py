@@ -11,9 +11,10 @@ from torch.nn.functional import cosine_similarity, normalize
 
 from vlmcourse import evaluation, world
 from vlmcourse.evaluation import eval_mode
-from vlmcourse.papers.blip2 import BLIP2, Stage1
+from vlmcourse.papers.blip2 import BLIP2, LABEL_SMOOTHING, Stage1
 from vlmcourse.papers.qformer import QFormer
 from vlmcourse.parts.image_features import patch_features
+from vlmcourse.parts.losses import clip_loss
 from vlmcourse.recipes import blip2 as recipe
 from vlmcourse.recipes import frozen
 from vlmcourse.recipes.features import CachedFeatures
@@ -21,6 +22,11 @@ from vlmcourse.training.scale import Scale
 from vlmcourse.world import tokenizer
 
 OBJECTIVES = ("itc", "itm", "itg")
+
+
+def largest_error(count: int) -> str:
+    """The standard error of a share of so many, at most, in words."""
+    return f"standard error: at most {(0.25 / count) ** 0.5:.2f}"
 
 
 def held_out(count: int) -> list[world.Scene]:
@@ -59,6 +65,43 @@ def pictures_and_captions(model: Stage1, count: int) -> dict[str, Tensor]:
 def cosines_with_own_text(vectors: Mapping[str, Tensor]) -> Tensor:
     """(N, R): each query with its picture's own caption."""
     return cosine_similarity(vectors["queries"], vectors["text"][:, None], dim=-1)
+
+
+def cosines_with_other_texts(vectors: Mapping[str, Tensor]) -> Tensor:
+    """(N (N - 1), R): each query with each other picture's caption."""
+    queries, text = (normalize(vectors[name], dim=-1) for name in ("queries", "text"))
+    return (queries @ text.T).mT[~torch.eye(len(text), dtype=torch.bool)]
+
+
+def itc_gradient(model: Stage1, batch: Mapping[str, Tensor]) -> Tensor:
+    """(R,): each query's share of ITC's gradient at the queries' states, in norms summed over a batch of features."""
+    with eval_mode(model):
+        states, text = (
+            model.qformer.query_states(batch["features"]),
+            model.encode_text(batch["ids"]),
+        )
+    states = states.detach().requires_grad_()
+    unit = normalize(model.image_projection(states), dim=-1)
+    scale = 1 / model.temperature.detach()
+    loss = clip_loss(unit, text, scale, batch.get("positive_groups"), LABEL_SMOOTHING)
+    (grad,) = torch.autograd.grad(loss, states)
+    norms = grad.norm(dim=-1).sum(0)
+    return norms / norms.sum()
+
+
+def about_usage(right: Tensor, wrong: Tensor, others: Tensor) -> str:
+    """Which queries win for right pairs and for wrong ones, in words. others: `cosines_with_other_texts`"""
+    best, (first, second) = int(right.argmax()), wrong.topk(2).indices.tolist()
+    mean, std = others.mean(0), others.std(0)
+    cosines = ", ".join(
+        f"{mean[r]:.2f} ± {std[r]:.2f} for query {r}" for r in (first, second, best)
+    )
+    return (
+        f"Query {best} wins for {right[best]:.2f} of the right pairs. For wrong pairs query {first} wins {wrong[first]:.2f}, "
+        f"query {second} {wrong[second]:.2f}, query {best} {wrong[best]:.2f}. Cosine with the captions of other pictures "
+        f"(mean ± standard deviation over pairs): {cosines}. A small deviation means nearly the same cosine for every text: "
+        "such a query gives wrong pairs a common similarity, but can't tell one caption from another."
+    )
 
 
 def mean_cosine_between(queries: Tensor) -> float:
@@ -142,8 +185,8 @@ def about_answers(groups: Mapping[str, Mapping[str, float]], margin: float = 0.1
         )
     colour = groups["colour"]
     parts.append(
-        f"Blank pictures get {colour['blank']:.2f} for colours, because most of these questions name the thing, "
-        "whose usual colour the language model knows."
+        f"Blank pictures get {colour['blank']:.2f} for the colour of a thing: the question names the thing, whose usual "
+        f"colour the language model knows. For the background's colour they get {groups['background']['blank']:.2f}."
     )
     return " ".join(parts)
 
@@ -161,7 +204,7 @@ def about_captions(model: BLIP2, scenes: Sequence[world.Scene]) -> str:
     return (
         f"Of {len(scenes)} captions after 'a picture of', {thing} name the right thing. {len(told)} of the {len(scenes)} "
         f"name a background, {right} of them the right one. A caption that leaves the background out isn't wrong: many "
-        "training captions do. Whether the background is seen is better asked: see *colour* in Figure 13."
+        "training captions do. Whether the background is seen is better asked: see *background* in Figure 13."
     )
 
 
@@ -189,16 +232,19 @@ def _listed(queries: Sequence[str]) -> str:
     return f"query {' and '.join(queries)}" if queries else "none"
 
 
-def about_recall(found: Mapping[str, float]) -> str:
-    """What single queries reach beside all of them, in words."""
+def about_recall(found: Mapping[str, float], gradient: Tensor) -> str:
+    """What single queries reach beside all of them, in words. gradient: `itc_gradient`"""
     (best, highest), *others = sorted(
         ((r, value) for r, value in found.items() if r != "all"), key=lambda item: -item[1]
     )
     values = [value for _, value in others]
+    reached = [r for r in gradient.argsort(descending=True).tolist() if gradient[r] >= 0.01]
+    shares = ", ".join(f"query {r} {gradient[r]:.2f}" for r in reached)
     return (
         f"All queries reach {found['all']:.2f}; query {best} alone {highest:.2f}, the others alone {min(values):.2f} to "
-        f"{max(values):.2f}. So queries that hardly ever win may still know much of the picture: ITC's "
-        f"gradient doesn't reach their own outputs, but those of ITM and ITG do."
+        f"{max(values):.2f}. So queries that hardly ever win may still know much of the picture. Shares of "
+        f"ITC's gradient at the queries' outputs (a training batch of 64): {shares}; each other one less than 0.01. ITM's "
+        "gradient reaches all outputs. ITG's reaches the queries' states before the last layer's output only."
     )
 
 

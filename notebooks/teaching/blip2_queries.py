@@ -61,7 +61,7 @@ def explain_queries(got: object, wanted: list, R: int, D: int, B: int) -> str | 
     count, fixed, alike, different, spread, centred, learns = got
     rules = (
         (not fixed, "two calls give different vectors: draw them once, when the module is made."),
-        (not different, "all queries are equal. They would get equal gradients and stay equal for ever."),
+        (not different, "all queries are equal. They get equal gradients, and stay equal, where the loss treats them alike."),
         (not alike, "pictures of a batch get different queries; they all get the same ones."),
         (not count, "nothing is trained: the vectors are no parameters of the module."),
         (count == B * R * D, "there are queries for each place of the batch: R of them serve every picture."),
@@ -74,12 +74,12 @@ def explain_queries(got: object, wanted: list, R: int, D: int, B: int) -> str | 
 
 
 def use_inputs(generator: torch.Generator) -> tuple[list, dict]:
-    """Cosines of queries, of which one never wins and one wins often."""
-    N, R = number(generator, 9, 14), number(generator, 4, 5)
+    """Cosines of queries, of which the last and another never win, and one wins often."""
+    N, R = number(generator, 9, 14), number(generator, 5, 6)
     similarities = normal(generator, N, R).tanh()
-    order = torch.randperm(R, generator=generator)
-    similarities[:, order[0]] = -0.99
-    similarities[:, order[1]] += 0.8
+    never, often = torch.randperm(R - 1, generator=generator)[:2]
+    similarities[:, never] = similarities[:, -1] = -0.99  # the last: no `minlength`, no share
+    similarities[:, often] += 0.8
     return [similarities], {}
 
 

@@ -61,9 +61,9 @@ def about_parameters() -> str:
     vqa = [table_1(row, "VQAv2 test-dev accuracy") for row in ("BLIP-2", "Flamingo")]
     return (
         f"**What the numbers of parameters say.** Flamingo trains {times_fewer()} times as many parameters as BLIP-2, "
-        f"and is {vqa[0] - vqa[1]:.1f} points lower on VQAv2. But 188M counts what stage 1 trains. Stage 2 trains 108M of "
-        "them, and the model that answers has 12.1 billion: FlanT5-XXL and ViT-g must run for each answer (the paper's "
-        "Table 2). For captions and retrieval the image encoder was fine-tuned, too (Tables 3 and 5). And FlanT5 was "
+        f"and is {vqa[0] - vqa[1]:.1f} points lower on VQAv2. But 188M counts what stage 1 trains. Stage 2 trains 108M: "
+        "the Q-Former without its text side, and the projection. The model that answers has 12.1 billion: FlanT5-XXL and "
+        "ViT-g must run for each answer (the paper's Table 2). For captions and retrieval the image encoder was fine-tuned, too (Tables 3 and 5). And FlanT5 was "
         "trained to follow instructions; Flamingo's language model was not."
     )
 
@@ -101,7 +101,7 @@ def stage_curves():
 
 @dataclass(frozen=True)
 class Claim:
-    """One line of the comparison: what should be higher, what lower, and the reason to give unless it agrees."""
+    """One line of the comparison: what should be higher, what lower, the reason to give unless it agrees, and the two runs' names."""
 
     words: str
     paper: str
@@ -109,6 +109,7 @@ class Claim:
     higher: Callable[[], evaluation.Spread]
     lower: Callable[[], evaluation.Spread]
     reason: str
+    runs: tuple[str, str] = ("with stage 1", "without")
 
 
 def of_study(name: str) -> evaluation.Spread:
@@ -127,7 +128,7 @@ CLAIMS = (
         ENOUGH,
     ),
     Claim(
-        "stage 1 helps: answers that a picture shows",
+        "stage 1 helps: answers that a picture can show",
         "Fig. 5: far better with stage 1",
         "right answers: what, colour, presence",
         lambda: measured(BOTH, "questions", SEEN),
@@ -146,10 +147,11 @@ CLAIMS = (
     Claim(
         "stage 1 helps: stage 2 starts lower",
         "Fig. 5: higher scores from the start",
-        "loss at step {step} of stage 2 (without stage 1, with it)",
+        "loss at step {step} of stage 2",
         lambda: measured(ALONE, "curve", early_step()),
         lambda: measured(BOTH, "curve", early_step()),
         "the first steps of stage 2 are spent on the form of captions, which stage 1 doesn't teach",
+        ("without stage 1", "with"),
     ),
     Claim(
         "ITG helps retrieval",
@@ -158,6 +160,7 @@ CLAIMS = (
         lambda: of_study("largest (paper)"),
         lambda: of_study(blip2_study.WITHOUT_ITG),
         "the small trainings are short, and three losses share the same few steps",
+        ("with ITG", "without"),
     ),
 )
 
@@ -174,14 +177,13 @@ def claims_table() -> str:
                 claim.words,
                 claim.paper,
                 claim.measure.format(step=early_step()),
-                plain(first),
-                plain(second),
+                *(f"{run}: {plain(one)}" for run, one in zip(claim.runs, (first, second))),
                 str(seeds),
                 f"**{found}**",
                 "" if found == "agrees" else claim.reason,
             ]
         )
-    head = ["claim", "paper", "we measure", "should be higher", "should be lower", "seeds"]
+    head = ["claim", "paper", "we measure", "expected higher", "expected lower", "seeds"]
     return markdown([*head, "verdict", "a possible reason"], lines)
 
 
