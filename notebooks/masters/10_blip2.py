@@ -641,7 +641,8 @@ by_query = measures.recall_by_query(vectors)
 plots.show(
     figures.recall_bars(by_query, 1 / count),
     f"Figure 9. R@1 from picture to text among {count}, with all queries and with each alone; one "
-    f"model ({measures.largest_error(count)}). Dashed: guessing. What to see: how much of the whole the best single query reaches, and what "
+    f"model ({measures.largest_error(count)}). Dashed: guessing. What to see: how much of the "
+    "whole the best single query reaches, and what "
     "the others can do.",
 )
 cosine = measures.mean_cosine_between(vectors["queries"])
