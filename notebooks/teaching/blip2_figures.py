@@ -107,7 +107,7 @@ def retrieval_bars(report: Mapping[str, float]):
     groups["image to text"]["ITC, blank pictures"] = report["image to text R@1, blind"]
     drawn = plots.bars(groups, "R@1 (share)", report["chance"], highest=1, form=".2f")
     (axes,) = drawn.axes
-    axes.set_xticks([0, 1 - 0.8 / 6])  # the second group has no third bar
+    axes.set_xticks([0, 1 - 0.8 / 6], list(groups))  # the second group has no third bar
     return line_named(drawn, f"guessing: 1 in {1 / report['chance']:.0f}")
 
 
