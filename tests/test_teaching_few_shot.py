@@ -238,6 +238,8 @@ OPEN = {
     "cut too late": share_of(lambda t: t.split(".")[0].strip()),
     "only <EOC> cuts": share_of(lambda t: t.split("<EOC>")[0].strip()),
     "spaces around the sentence": share_of(lambda t: t.split("<EOC>")[0].split(".")[0]),
+    "small and capital letters": share_of(lambda t: cut(t).lower()),
+    "as it stands": share_of(lambda t: t.split(".")[0].split("<EOC>")[0].strip().casefold()),
     "a number of texts": share_of(cut, scale=lambda right, n: right),
     "a percentage": share_of(cut, scale=lambda right, n: 100 * right / n),
     "it is a tensor": share_of(cut, scale=lambda right, n: torch.tensor(right / n)),
@@ -389,6 +391,22 @@ def by_alphabet(shown, answers, backwards=False):
     return [last, sum(v == a for v, a in zip(votes, answers)) / len(answers), third]
 
 
+def reverses_in_place(shown, answers):
+    """The right shares, but the student's own lists are reversed."""
+    last = [names[-1] == answer for names, answer in zip(shown, answers)]
+    for names in shown:
+        names.reverse()
+    _, vote, third = counted(late=False)(shown, answers)
+    return [sum(last) / len(last), vote, third]
+
+
+def sorts_in_place(shown, answers):
+    found = counted()(shown, answers)
+    for names in shown:
+        names.sort()
+    return found
+
+
 def by_hash(shown, answers):
     """Breaks ties by the order of a set, which is another in each process: no single message fits."""
     last, _, third = counted()(shown, answers)
@@ -404,7 +422,10 @@ COPY = {
     "the first name was taken for the last": counted(last=0),
     "nearest to the end is meant": counted(late=False),
     "these are counts": counted(of=lambda s, a: len(a)),
-    "but how often": counted(third=lambda n, a: n.count(a)),
+    "counts a prompt once": counted(third=lambda n, a: n.count(a)),
+    "however often the answer stands in it": counted(third=lambda n, a: n.count(a) / len(n)),
+    "the caller's lists were changed": reverses_in_place,
+    "names.reverse() isn't": sorts_in_place,
     "the rarest name": counted(best=min),
     "the first two numbers are exchanged": counted(order=(1, 0, 2)),
     "expected 3 values": counted(order=(0, 1)),
@@ -464,11 +485,28 @@ def resized(**options):
     return lambda table, count: interpolate(table.T[None], count, **options)[0].T
 
 
+def placed(step, last=False):
+    """Interpolated with frame i at place i * step(rows, count); last: its next row is the last one at most."""
+
+    def answer(table, count):
+        place = torch.arange(count) * step(len(table), count)
+        before = place.long().clamp(max=len(table) - (1 if last else 2))
+        share = (place - before)[:, None]
+        return (1 - share) * table[before] + share * table[(before + 1).clamp(max=len(table) - 1)]
+
+    return answer
+
+
 RIGHT = few_shot_reference.time_embeddings
 TIME = {
     "rows are repeated": longer(resized(mode="nearest")),
     "a mixture of both": longer(lambda t, c: t[torch.linspace(0, len(t) - 1, c).round().long()]),
     "align_corners=True": longer(resized(mode="linear")),
+    "one step fewer than rows, and than frames": longer(placed(lambda rows, c: rows / c)),
+    "there is one step fewer than frames": longer(placed(lambda rows, c: (rows - 1) / c)),
+    "spread over count frames": longer(placed(lambda rows, c: (rows - 1) / c, last=True)),
+    "as if the table had one row more": longer(placed(lambda rows, c: rows / (c - 1), last=True)),
+    "scaled by rows and frames": longer(placed(lambda rows, c: rows / c, last=True)),
     "begins again": longer(lambda t, c: t[torch.arange(c) % len(t)]),
     "get its last row": longer(lambda t, c: torch.cat([t, t[-1:].expand(c - len(t), -1)])),
     "get zeros": longer(lambda t, c: torch.cat([t, torch.zeros(c - len(t), t.shape[1])])),
@@ -576,6 +614,12 @@ class TestPrompts:
         page, other = few_shot_model.name_page(3), few_shot_model.mismatched_page(3)
         assert [s for _, s in page[0]] == [s for _, s in other[0]] and page[3] == other[3]
         assert page[1] != other[1]
+
+    def test_fewer_examples_leave_the_question_as_it_is(self):
+        episode = few_shot.question_episode(few_shot_measures.TEST, 2, "place", 4)
+        none, two = (few_shot_measures.last_examples(episode, count) for count in (0, 2))
+        assert none.prompt == episode.prompt[-2:] and two.prompt == episode.prompt[-6:]
+        assert few_shot_measures.last_examples(episode, 4) == episode
 
     def test_renaming_changes_the_answer_and_keeps_the_pictures(self):
         episode = few_shot.binding_episode("test", 1, 4)

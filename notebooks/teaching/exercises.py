@@ -201,10 +201,11 @@ def pure_rule(
     mistakes: Mistakes,
     changed: str,
     explain: Formula = lambda *_: None,
+    **options,
 ) -> Check:
     """A Check of the value, and that the inputs are left as they were.
 
-    changed  what to say if they are not;  explain  (got, wanted, *args) -> the mistake in words, or None
+    changed  what to say if they are not;  explain  (got, wanted, *args) -> the mistake in words, or None;  options  of Check
     """
 
     def untouched(formula: Formula) -> Formula:
@@ -217,6 +218,7 @@ def pure_rule(
         {message: tuple(map(untouched, listed(each))) for message, each in mistakes.items()},
         driver=driver_source(run_and_watch_inputs),
         explain=lambda got, wanted, *args: explain(got[0], wanted[0], *args) if got[1] else changed,
+        **options,
     )
 
 

@@ -12,6 +12,7 @@ from vlmcourse import evaluation, plots, world
 from vlmcourse.papers.flamingo import Flamingo
 from vlmcourse.parts.language import decoder_layers, width
 from vlmcourse.plots import Diagram
+from vlmcourse.plots.style import describe
 from vlmcourse.world import few_shot, interleaved, tokenizer
 from vlmcourse.world.pages import single_thing
 
@@ -116,10 +117,31 @@ def training_losses(runs: Mapping[str, Sequence], name: str):
     return plots.curves(series, f"batches of {name} read", f"loss on {name} (nats per token)")
 
 
-def shots_curves(series: Mapping[str, Mapping[int, Score]], chance: float, ylabel: str):
-    """Shares over the number of examples, on the whole scale."""
+def one_model(questions: int) -> str:
+    """What to know of a share that was measured once: its standard error is the largest at one half."""
+    error = 0.5 / questions**0.5
+    return f"One model; the standard error of a value is at most {error:.2f}."
+
+
+def best_possible(ways: int, shots: Sequence[int]) -> dict[int, float]:
+    """Right names at best, by number of examples: a name that was said is known; else one guesses among the others."""
+    return {k: min(k + 1, ways) / ways for k in shots}
+
+
+def shots_curves(
+    series: Mapping[str, Mapping[int, Score]],
+    chance: float,
+    ylabel: str,
+    best: Mapping[int, float] | None = None,
+):
+    """Shares over the number of examples, on the whole scale. best: what is possible at best, as a line behind the others."""
     drawn = plots.curves(series, "examples in the prompt", ylabel, chance=chance)
     (axes,) = drawn.axes
+    if best is not None:
+        style = {"color": "black", "linestyle": (0, (1, 2)), "linewidth": 1.5, "zorder": 1}
+        axes.plot(list(best), list(best.values()), label="best possible", **style)
+        points = ", ".join(f"{k} → {value:.2f}" for k, value in best.items())
+        describe(drawn, f"{drawn.description} Line best possible: {points}.")
     axes.set_xticks(sorted({x for points in series.values() for x in points}))
     axes.set_ylim(-0.03, 1.08)
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
@@ -159,6 +181,8 @@ def film_strip(uniform_frames: Callable, size: int, count: int = 4, index: int =
         f"frame {n}" + (" (taken)" if n in chosen else "") for n in range(len(video.frames))
     ]
     drawn = plots.pictures(rendered(video.frames, size), captions, columns=6)
+    for n in chosen:
+        drawn.axes[0].patches[n].set(edgecolor="black", linewidth=3)
     return drawn, f"{world.article(video.mover)} moves {video.direction}"
 
 

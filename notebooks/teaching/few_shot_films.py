@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
@@ -103,6 +105,19 @@ def places(table: Tensor, count: int, place: Tensor) -> Tensor:
     return (1 - share) * table[before] + share * table[before + 1]
 
 
+def ends(step: Callable) -> tuple[Callable, ...]:
+    """Frame i at place i * step(rows, count): what follows the last row is extrapolated, or the last row."""
+
+    def answer(clamped: bool) -> Callable:
+        def rows_at(table, count):
+            place = torch.arange(count) * step(len(table), count)
+            return places(table, count, place.clamp(max=len(table) - 1) if clamped else place)
+
+        return rows_at
+
+    return answer(False), answer(True)
+
+
 TIME_MISTAKES: dict = {
     "rows are repeated; between two rows of the table the embedding is a mixture of both.": (
         lambda t, c: interpolated(t, c, mode="nearest"),
@@ -119,8 +134,14 @@ TIME_MISTAKES: dict = {
         torch.arange(c).clamp(max=len(t) - 1)
     ],
     "frames behind the table get zeros.": lambda t, c: torch.cat([t, t.new_zeros(c - len(t), 3)]),
-    "the place in the table is scaled by rows and frames; there is one step less of each.": (
-        lambda t, c: places(t, c, torch.arange(c) * len(t) / c)
+    "the place is scaled by rows and frames; there is one step fewer than rows, and than frames.": (
+        ends(lambda rows, c: rows / c)
+    ),
+    "the rows were spread over count frames; there is one step fewer than frames.": (
+        ends(lambda rows, c: (rows - 1) / c)
+    ),
+    "a step is as if the table had one row more; there is one step fewer than rows.": (
+        ends(lambda rows, c: rows / (c - 1))
     ),
     "the shares of both rows are exchanged.": lambda t, c: swapped_shares(t, c),
     "the table isn't longer than before.": lambda t, c: t,

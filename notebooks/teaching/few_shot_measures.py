@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from teaching import few_shot_reference as reference
-from teaching.few_shot_model import Prompt, features_of, open_prompts
+from teaching.few_shot_model import Prompt, TextPrompts, features_of, open_prompts
 from vlmcourse import evaluation, world
 from vlmcourse.papers.flamingo import Flamingo
 from vlmcourse.recipes.features import FeatureCache
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import few_shot, interleaved, tokenizer
 from vlmcourse.world.pages import Episode
-from vlmcourse.world.prompts import frame_pixels, pad_left
+from vlmcourse.world.prompts import pad_left
 
 PROMPT = reference.few_shot_prompt
 """The course's own, for what comes before the exercise."""
@@ -119,40 +119,39 @@ def controls(
     }
 
 
-@dataclass(frozen=True)
-class TextPrompts:
-    """Prompts of the student's, to be continued: see vlmcourse.evaluation.generation."""
-
-    prompts: Sequence[tuple[str, list]]
-    size: int
-
-    def __len__(self) -> int:
-        return len(self.prompts)
-
-    def batch(self, rows: Sequence[int]) -> dict:
-        part = [self.prompts[row] for row in rows]
-        pixels = frame_pixels([(picture,) for _, shown in part for picture in shown], self.size)
-        return {**pad_left(tokenizer.encode([text for text, _ in part])), "pixel_values": pixels}
-
-
 def written(model: Flamingo, prompts: Sequence[tuple[str, list]], size: int) -> list[str]:
     """What the model writes after each prompt, greedily: at most four tokens."""
     return evaluation.generate_texts(model, TextPrompts(prompts, size), max_new_tokens=4, batch=64)
 
 
+def last_examples(episode: Episode, count: int) -> Episode:
+    """The same question after the last `count` of its examples."""
+    return replace(episode, prompt=episode.prompt[-2 * count - 2 :])
+
+
 def open_and_closed(
-    model: Flamingo, prompt: Prompt, open_score: Callable, size: int, count: int, shots: int
+    model: Flamingo,
+    prompt: Prompt,
+    open_score: Callable,
+    size: int,
+    count: int,
+    shots: Sequence[int],
 ) -> dict[str, dict[str, float]]:
-    """Questions about facts: share of right answers written freely, chosen among those of their kind, and by a rule."""
+    """Questions about facts: share of right answers written freely, chosen among those of their kind, and by a rule.
+
+    The questions of a kind are the same after each number of examples.
+    """
     found = {}
     for kind in KNOWING:
-        asked = [few_shot.question_episode(TEST, index, kind, shots) for index in range(count)]
-        texts = written(model, open_prompts(asked, prompt), size)
-        found[kind] = {
-            "written freely": open_score(texts, [episode.answer for episode in asked]),
-            "chosen among options": right(model, asked, prompt, seen_by(model, size)),
-            "rule: always the commonest answer": commonest(asked),
-        }
+        longest = [few_shot.question_episode(TEST, i, kind, max(shots)) for i in range(count)]
+        for k in shots:
+            asked = [last_examples(episode, k) for episode in longest]
+            texts = written(model, open_prompts(asked, prompt), size)
+            found[f"{kind}, {k} examples"] = {
+                "written freely": open_score(texts, [episode.answer for episode in asked]),
+                "chosen among options": right(model, asked, prompt, seen_by(model, size)),
+                "rule: always the commonest answer": commonest(asked),
+            }
     return found
 
 

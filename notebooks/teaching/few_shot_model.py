@@ -27,6 +27,7 @@ from vlmcourse.training.optimisation import Optimisation
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import few_shot, interleaved, tokenizer
 from vlmcourse.world.pages import Episode, nouns_of_split
+from vlmcourse.world.prompts import frame_pixels, pad_left
 from vlmcourse.world.scenes import Scene
 
 WEIGHTS = {"pages": 1.0, "pairs": 1.0}
@@ -191,6 +192,22 @@ def train(
         )
     model.eval()
     return history
+
+
+@dataclass(frozen=True)
+class TextPrompts:
+    """Prompts of the student's, to be continued: see vlmcourse.evaluation.generation."""
+
+    prompts: Sequence[tuple[str, list]]
+    size: int
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+    def batch(self, rows: Sequence[int]) -> dict:
+        part = [self.prompts[row] for row in rows]
+        pixels = frame_pixels([(picture,) for _, shown in part for picture in shown], self.size)
+        return {**pad_left(tokenizer.encode([text for text, _ in part])), "pixel_values": pixels}
 
 
 def open_prompts(episodes: Sequence[Episode], prompt: Prompt) -> list[tuple[str, list]]:

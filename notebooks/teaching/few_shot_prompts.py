@@ -119,6 +119,7 @@ def score_inputs(generator: torch.Generator) -> tuple[list, dict]:
         (b, b),
         (f" {c} ", c),
         (f"{b} .", c),
+        (f"{d.capitalize()} .", d),
     ]
     rows = shuffled(generator, [row for row in rows for _ in range(number(generator, 1, 3))])
     return [[text for text, _ in rows], [answer for _, answer in rows]], {}
@@ -135,10 +136,6 @@ def scored(sentence: Callable, equal: Callable = lambda a, b: a == b) -> Callabl
 
 def first_sentence(text: str) -> str:
     return text.split("<EOC>")[0].split(".")[0].strip()
-
-
-def without_tag(text: str) -> str:
-    return text.replace("<EOC>", "").split(".")[0].strip()
 
 
 SCORE_MISTAKES: dict[str, Callable] = {
@@ -163,13 +160,16 @@ SCORE_MISTAKES: dict[str, Callable] = {
     ),
     "a text that <EOC> ends without a full stop is cut too late.": (
         scored(lambda t: t.split(".")[0].strip()),
-        scored(without_tag),
+        scored(lambda t: t.replace("<EOC>", "").split(".")[0].strip()),
     ),
     "only <EOC> cuts the text; a full stop ends the sentence, too.": scored(
         lambda t: t.split("<EOC>")[0].strip()
     ),
     "spaces around the sentence are compared, too: strip them.": scored(
         lambda t: t.split("<EOC>")[0].split(".")[0]
+    ),
+    "small and capital letters count as the same; the sentence must be the answer as it stands.": (
+        scored(lambda t: first_sentence(t).lower())
     ),
     "this is a number of texts, not a share.": lambda t, a: (
         reference.open_score(t, a) * len(a) + 0.0

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from teaching import few_shot_reference as reference
-from teaching.exercises import Exercise, normal, number, rule
+from teaching.exercises import Exercise, normal, number, pure_rule, rule
 from teaching.frozen_prompts import shuffled
 from vlmcourse.world.tokenizer import INVENTED
 from vlmgrader.checks import driver_source
@@ -106,6 +106,12 @@ def copying(shown, answers, *, last=-1, late=True, count=None, most=max, last_of
     ]
 
 
+def third_share(shown, answers, count: Callable) -> list[float]:
+    """copying with another count of each prompt in its third number."""
+    third = sum(count(names, answer) for names, answer in zip(shown, answers))
+    return [*copying(shown, answers)[:2], third / len(answers)]
+
+
 COPY_MISTAKES: dict[str, Callable] = {
     "the first name was taken for the last: the nearest example stands last.": (
         lambda s, a: copying(s, a, last=0)
@@ -132,10 +138,12 @@ COPY_MISTAKES: dict[str, Callable] = {
     ),
     "these are counts, not shares.": lambda s, a: [x * len(a) for x in copying(s, a)],
     "these are percentages, not shares.": lambda s, a: [100 * x for x in copying(s, a)],
-    "the third number isn't whether the answer is shown, but how often.": lambda s, a: [
-        *copying(s, a)[:2],
-        sum(n.count(b) for n, b in zip(s, a)) / len(a),
-    ],
+    "the third number counts a prompt once, however often the answer stands in it.": (
+        lambda s, a: third_share(s, a, lambda n, b: n.count(b)),
+        lambda s, a: third_share(s, a, lambda n, b: n.count(b) / len(n)),
+        lambda s, a: third_share(s, a, lambda n, b: n.count(b) / len(set(n))),
+        lambda s, a: third_share(s, a, lambda n, b: (b in n) / len(set(n))),
+    ),
     "the rarest name was taken for the most frequent.": lambda s, a: copying(s, a, most=min),
     "the most frequent name of all prompts together was taken; each prompt has its own.": (
         lambda s, a: [
@@ -214,7 +222,16 @@ EXERCISES = {
     ),
     "copy_scores": Exercise(
         "What a prompt's names are worth without any model.",
-        (rule("copy_scores", copy_inputs, reference.copy_scores, COPY_MISTAKES, rounds=8),),
+        (
+            pure_rule(
+                "copy_scores",
+                copy_inputs,
+                reference.copy_scores,
+                COPY_MISTAKES,
+                "the caller's lists were changed: names[::-1] is a new list, names.reverse() isn't.",
+                rounds=8,
+            ),
+        ),
         reference.copy_scores,
     ),
     "ensemble": Exercise(
