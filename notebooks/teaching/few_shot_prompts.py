@@ -121,7 +121,7 @@ def score_inputs(generator: torch.Generator) -> tuple[list, dict]:
         (f"{b} .", c),
         (f"{d.capitalize()} .", d),
     ]
-    rows = shuffled(generator, [row for row in rows for _ in range(number(generator, 1, 3))])
+    rows = shuffled(generator, [row for row in rows for _ in range(number(generator, 1, 7))])
     return [[text for text, _ in rows], [answer for _, answer in rows]], {}
 
 
