@@ -309,7 +309,8 @@ groups = {kind: {"probability": value} for kind, value in shares.items()}
 plots.show(
     figures.share_bars(groups, "mean probability among the four", 0.25),
     f"Figure 5. Your probabilities of four descriptions, means over {count} held-out pictures. "
-    f"{figures.one_model(count)} What to see: how the two true ones share the probability, and whether a short false one "
+    f"{figures.one_model(count)} What to see: how the two true ones share the probability, and "
+    "whether a short false one "
     "gains.",
 )
 
@@ -430,7 +431,8 @@ paper = {name: tables.table_1(name) for name in tables.SIZES}
 plots.show(
     figures.gain_bars(gain, paper),
     "Figure 7. The paper's Table 1 by your function: mean gain over 15 tasks (RareAct has scores "
-    "without examples only), in points of each task's own score (accuracy, CIDEr, ...). What to see: the first four examples against the "
+    "without examples only), in points of each task's own score (accuracy, CIDEr, ...). What to "
+    "see: the first four examples against the "
     "next twenty-eight, and small models against large ones.",
 )
 for name, scores in paper.items():
@@ -513,7 +515,8 @@ groups = {name: {"share": value} for name, value in found.items()}
 plots.show(
     figures.share_bars(groups, "answers (share)", 0.25),
     f"Figure 9. The shipped Flamingo on {count} prompts with four examples, and the same prompts "
-    f"changed in three ways. {figures.one_model(count)} What to see: with other pictures or none it guesses; with other names "
+    f"changed in three ways. {figures.one_model(count)} What to see: with other pictures or none "
+    "it guesses; with other names "
     "it says the other names.",
 )
 
@@ -793,7 +796,8 @@ plots.show(
     tables.films_figure(),
     "Figure 13. Answers that are the film's own direction, on held-out films; means over three "
     "seeds with one standard deviation, dots: seeds. 'Backwards': the film was turned round, and "
-    "still its own direction is counted; a reader of the order would be near 0. A linear probe reads CLIP's features of the first and the last frame, or of the "
+    "still its own direction is counted; a reader of the order would be near 0. A linear probe "
+    "reads CLIP's features of the first and the last frame, or of the "
     "first alone; Flamingo was trained on films alone. What to see: compare film and backwards.",
 )
 Markdown(tables.films_sentence())
@@ -871,7 +875,8 @@ lab = few_shot_lab.runs(scale)
 plots.show(
     few_shot_lab.losses(lab),
     "Figure 14. Losses on held-out pages and pairs, whose pictures fit their texts, in nats per "
-    "token, at the end of four trainings; one seed each. What to see: for each run, whether a loss is far above the "
+    "token, at the end of four trainings; one seed each. What to see: for each run, whether a "
+    "loss is far above the "
     "healthy run's, and which.",
 )
 plots.show(
