@@ -63,6 +63,13 @@ def overlapping(box, side, step):
     return corners[first], corners[~first]
 
 
+def one_grid(box, side, step):
+    """A grid from the box's corner; a square counts where all of it lies in a half."""
+    corners, halves = grid(*box, side, step), tiles(box, 1, 1)
+    ends = [half.amin(0) for half in halves], [half.amax(0) + 1 - side for half in halves]
+    return [corners[((corners >= low) & (corners <= high)).all(1)] for low, high in zip(*ends)]
+
+
 TILED = {
     "training and test squares overlap": overlapping,
     "all boxes are cut into left and right": lambda *args: tiles(*args, wide=lambda *_: True),
@@ -71,6 +78,11 @@ TILED = {
     "beyond their half": lambda *args: tiles(*args, slack=1),
     "just fits": lambda *args: tiles(*args, slack=-1),
     "far beyond": lambda box, side, step: tiles(box, side, step, slack=side - 1),
+    "a square box is cut into upper and lower": lambda *args: tiles(
+        *args, wide=lambda width, height: width > height
+    ),
+    "here one grid covers the box": one_grid,
+    "x and y are exchanged": lambda *args: [part.flip(1) for part in tiles(*args)],
     "counted from the box": lambda box, *rest: [
         part - torch.tensor(box[:2]) for part in tiles(box, *rest)
     ],
@@ -189,6 +201,11 @@ INTERVALS = {
     "numbers of groups, not of items": lambda right, groups, draws: (
         right.float()[draws].mean(1).quantile(torch.tensor([0.025, 0.975])).tolist()
     ),
+    "drawn twice counts once": lambda right, groups, draws: (
+        torch.stack([shares(right, groups)[sorted(set(drawn))].mean() for drawn in draws.tolist()])
+        .quantile(torch.tensor([0.025, 0.975]))
+        .tolist()
+    ),
     "treats items as independent": lambda right, groups, draws: [
         right.float().mean().item()
         + sign * 1.96 * right.float().std(correction=0).item() / len(right) ** 0.5
@@ -206,6 +223,13 @@ def flips(differences, far=lambda mean, found: abs(mean) >= abs(found) - 1e-6):
     return sum(far(mean, found) for mean in means) / len(patterns)
 
 
+def plain_flips(differences):
+    """All patterns at once, and no tolerance."""
+    signs = torch.tensor(list(itertools.product([1.0, -1.0], repeat=len(differences))))
+    means = (signs * differences).mean(1).abs()
+    return (means >= differences.mean().abs()).float().mean().item()
+
+
 FLIPPED = {
     "wanted is the absolute value of their mean": lambda d: flips(
         d, lambda mean, _: abs(mean) >= d.abs().mean().item() - 1e-6
@@ -217,6 +241,12 @@ FLIPPED = {
     "so `>=`": lambda d: flips(d, lambda mean, found: abs(mean) > abs(found) + 1e-6),
     "that is 1 - p": lambda d: flips(d, lambda mean, found: abs(mean) < abs(found) - 1e-6),
     "only the signs": lambda d: flips(d.sign()),
+    "as far below zero counts": lambda d: flips(d, lambda mean, found: mean >= found - 1e-6),
+    "you count means above it": lambda d: min(
+        1.0, 2 * flips(d, lambda mean, found: mean >= found - 1e-6)
+    ),
+    "allow 0.000001": plain_flips,
+    "equal up to rounding": lambda d: flips(d, lambda mean, found: abs(mean) >= abs(found)),
     "that counts patterns": lambda d: flips(d) * 2.0 ** len(d),
     "not a probability": lambda d: d.mean().item(),
     "it is a tensor": lambda d: torch.tensor(flips(d)),

@@ -12,7 +12,7 @@
 # | | |
 # |---|---|
 # | Prerequisites | lesson 01 (attention), lesson 02 (CLIP, zero-shot classification), lesson 05 (tokens, language models); lessons 08, 10 and 14 for section 2's table |
-# | Time | about 150 minutes to work through (two sittings); Run All takes about 80 seconds on two free cores where SmolLM2 is installed, less where it is not |
+# | Time | about 200 minutes to work through (three sittings); Run All takes about 80 seconds on two free cores where SmolLM2 is installed, less where it is not |
 # | Papers | CLIP: Radford et al. 2021, [arXiv 2103.00020](https://arxiv.org/abs/2103.00020), Sec. 3.3. *Robust fine-tuning of zero-shot models* (WiSE-FT), Wortsman et al. 2021, [arXiv 2109.01903](https://arxiv.org/abs/2109.01903). *SmolLM2*, Ben Allal et al. 2025, [arXiv 2502.02737](https://arxiv.org/abs/2502.02737) |
 #
 # The other lessons built models and trained them on drawings of our own world. Other people trained such models on hundreds of millions of photographs, and published the weights. Lesson 14 named some of them. This lesson crosses from our world to theirs in two directions: published **weights** into our code, and real **photographs** into our model. It ends with the start of your own project.
@@ -237,7 +237,7 @@ found = parity.parities(folder)
 Markdown(parity.parity_table(found))
 
 # %% [markdown]
-# The last column says "yes" if no number differs by more than 0.0001. LLaVA's difference is exactly 0, because our class keeps the library's own image encoder and language model and adds the projector. The last two rows compare the library's language model with itself, so 0 is expected. Left it reads vectors (`inputs_embeds`), as Frozen, BLIP-2 and LLaVA do; right it reads ids.
+# The last column says "yes" if no number differs by more than 0.0001. LLaVA's difference is exactly 0, because our class keeps the library's own image encoder and language model and adds the projector. The last two rows compare the library's language model with itself, so 0 is expected. In the column 'ours' it reads vectors (`inputs_embeds`), as Frozen, BLIP-2 and LLaVA do; in the column 'transformers' it reads ids.
 #
 # What is not in the table? The weights of Frozen and Flamingo were never published. For Flamingo there is an open re-implementation: `flamingo_weights.from_open_flamingo` loads it, and the course's tests compare the two. ViLBERT's and VL-BERT's weights are public, but not part of transformers. For the Perceiver this course has no loader.
 
@@ -381,9 +381,9 @@ plots.show(
 )
 
 # %% [markdown]
-# Positions in random places do as well as resized ones: to name a single thing, this CLIP hardly needs to know where it is. So these curves could not have shown a mistake in your function; the comparison with the reference did. **Ask of each test whether it could fail.**
+# Positions in random places do as well as resized ones: to name a single thing, this CLIP hardly needs to know where it is. So these curves could not have shown a mistake in your function; the comparison with the reference can. **Ask of each test whether it could fail.**
 #
-# Why does accuracy fall? The last two curves are controls. At the upper left, the small drawing on a larger background stays mostly right. In the middle it fails at 80 pixels, where it is shifted by 8 pixels: half a patch. So this CLIP depends on where the drawing lies on the grid of 16 x 16 patches. Larger things are the other reason: at 96 and 128 pixels the shift in the middle is whole patches, and only the drawings that grew are mostly wrong. Those that grew to 80 pixels may suffer from both.
+# Why does accuracy fall? The last two curves are controls. At the upper left, the small drawing on a larger background stays mostly right. In the middle it fails at 80 pixels, where it is shifted by 8 pixels: half a patch. So this CLIP depends on where the drawing lies on the grid of patches (16 x 16 pixels each). Larger things are the other reason: at 96 and 128 pixels the shift in the middle is whole patches, and only the drawings that grew are mostly wrong. Those that grew to 80 pixels may suffer from both.
 
 # %% [markdown]
 # ### Words
@@ -438,7 +438,7 @@ words = ["background", "cat", "butter", "pagoda", "petals", "astronaut"]
 Markdown(talk.pieces_table(words, bpe, merges))
 
 # %% [markdown]
-# Frequent words of the training text are one piece; rare ones are cut into letters. CLIP's tokenizer marks the end of a word with `</w>`, those of OPT and SmolLM2 mark the space before it. All of them cut words with the algorithm that you wrote.
+# Frequent words of the training text are one piece; words that it lacks are cut into shorter pieces, often letters. CLIP's tokenizer marks the end of a word with `</w>`, those of OPT and SmolLM2 mark the space before it. All of them cut words with the algorithm that you wrote.
 
 # %%
 quiz("real_weights.tokens")
@@ -524,16 +524,16 @@ for messages in (conversation, longer):
     print(f"{len(messages)} messages: your prompt is the tokenizer's own:", same)
 
 # %% [markdown]
-# Now the same questions as plain text, and in the chat format. `↵` is a line break, `<|im_end|>` the end of a turn.
+# Now the same questions as plain text, and in the chat format. Answers are written greedily, at most 24 tokens, so some end in mid-sentence. `↵` is a line break, `<|im_end|>` the end of a turn.
 
 # %%
 questions = ["What is the capital of France?", "Is a whale a fish?", "Name three red fruits."]
 Markdown(talk.conversation_table(talker, chat_prompt, questions))
 
 # %% [markdown]
-# Here the format mattered for one question of three: as plain text the question about France gets no answer at all. The whale is answered rightly as plain text, and evasively in the format. No format brings red fruits. So the format decides whether the model takes its turn; it adds no truth. With 135 million parameters, stored in 98 MB, the model knows little. Use the right format all the same: else you can't tell the model's mistakes from those of your prompt.
+# All three answers differ between the formats. For one question the format decided whether there is an answer at all: as plain text, the one about France gets none. The whale is right in both, evasive in the second. No format brings red fruits. So the format can decide whether the model takes its turn; it adds no truth. With 135 million parameters, rounded to fewer bits in a file of 98 MB, the model knows little. Use the right format all the same: else you can't tell the model's mistakes from those of your prompt.
 #
-# Frozen, BLIP-2, Flamingo and LLaVA feed a picture's vectors into such a language model. Lesson 07's encoder was trained to do so for a few minutes; SmolLM2 stayed frozen. Its weights ship with the course. Where SmolLM2 is installed, it reads two vectors per drawing and goes on in words. The prompt is the same in all rows, so only the vectors differ. The last row is a control: a grey picture.
+# Frozen, BLIP-2, Flamingo and LLaVA feed a picture's vectors into such a language model. Lesson 07's encoder was trained to do so for a few minutes; SmolLM2 stayed frozen. The encoder's weights ship with the course. Where SmolLM2 is installed, it reads two vectors per drawing and goes on in words. The prompt is the same in all rows, so only the vectors differ. The last row is a control: a grey picture.
 
 # %%
 Markdown(talk.bridge_table(talker, scale))
@@ -553,7 +553,7 @@ quiz("real_weights.chat")
 Markdown(real_photos.licence_table())
 
 # %% [markdown]
-# Six photographs are no data set. But they show sixteen *regions*: a box in a photograph, and a caption of what is in it. Many small squares (**crops**) can be cut from each. **Write your own captions.** Put other words into the dictionary below: any English words, different captions for different regions. Regions that you don't name keep ours. Words that the tokenizer doesn't know get new rows in the embedding table later (exercise 8). `related` lists, for a new word, known words of a similar meaning; its row begins as the mean of theirs.
+# Six photographs are no data set (the seventh, the portrait, waits for section 6). But they show sixteen *regions*: a box in a photograph, and a caption of what is in it. Many small squares (**crops**) can be cut from each. **Write your own captions.** Put other words into the dictionary below: any English words, different captions for different regions. Regions that you don't name keep ours. Words that the tokenizer doesn't know get new rows in the embedding table later (exercise 8). `related` lists, for a new word, known words of a similar meaning; its row begins as the mean of theirs.
 
 # %%
 my_captions = {"cat": "the face of a cat", "trees": "green trees"}  # write yours here
@@ -738,7 +738,7 @@ plots.show(
 )
 
 # %% [markdown]
-# The loss is CLIP's. In a batch of 32 crops captions repeat, so equal captions count as right for each other, as in lesson 02. Two trainings with your parts: one gives all layers the same rate, the other halves the rate at each layer towards the input. **The next cell takes 10 to 20 seconds on free cores, longer on busy ones.**
+# The loss is CLIP's. In a batch of 32 crops captions repeat, so equal captions count as right for each other, as in lesson 02. Two trainings with your parts: one gives all layers the same rate, the other halves the rate at each layer towards the input. Each has 80 steps of AdamW with $\eta = 0.001$: five steps of warm-up, then a cosine to zero. **The next cell takes 10 to 20 seconds on free cores, longer on busy ones.**
 
 # %%
 parts |= {"parameter_groups": parameter_groups}
@@ -856,7 +856,7 @@ for name, number in zip(("flag", "woman"), portrait.labels.unique().tolist()):
     print(f" (most named {most}), {(new == number).float().mean():.2f} of the portrait's")
 
 # %% [markdown]
-# The flag's training half holds mostly stars, its test half stripes. The portrait's box holds stars, too, so its crops resemble the training half more than the flag's own test half does. The woman's training half holds mostly hair, and the portrait's woman wears a cap. So accuracy on other crops of *known* photographs can be lower or higher than on *new* photographs, and says little about them. And two regions of one portrait say little about photographs in general.
+# The flag's training half holds mostly stars, its test half stripes. The portrait's box holds stars, too, which may be why its crops are more often right. The woman's training half holds mostly hair, and the portrait's woman wears a cap. Printed is one run of one model. The model with equal rates, same seed, gives 0.25 on the portrait's flag in place of 0.70. On the woman's own test crops it gives 0.58 in place of 0.25, on the portrait's 0.00 as well. So accuracy on other crops of *known* photographs can be lower or higher than on *new* photographs, and says little about them. And two regions of one portrait say little about photographs in general.
 #
 # ### An interval
 #
@@ -974,7 +974,7 @@ for unit, values in (("regions", difference), ("photographs", sums)):
     print(f"better in {(values > 0).sum()} {unit}, worse in {(values < 0).sum()}")
 
 # %% [markdown]
-# The first p-value flips each region alone. It asks whether the difference is chance among regions of *these* photographs, and it counts regions of one photograph as independent. The second p-value flips all regions of a photograph together: six signs, 64 patterns. It is the honest one, and it can't be smaller than 2/64 = 0.03. Six photographs can reach the usual limit of 0.05 only if none of them has the contrary sign. A project states the result, its interval, and the kind of new data that it holds for.
+# "Fine-tuned" is here, and in Figure 14, the model with slower lower layers. The first p-value flips each region alone. It asks whether the difference is chance among regions of *these* photographs, and it counts regions of one photograph as independent. The second p-value flips all regions of a photograph together: six signs, 64 patterns. It is the honest one, and it can't be smaller than 2/64 = 0.03. Six photographs can reach the usual limit of 0.05 only if none of them has the contrary sign. A project states the result, its interval, and the kind of new data that it holds for.
 #
 # ## Failure lab
 #
@@ -1010,11 +1010,11 @@ diagnose("real_weights.checkpoints", {"A": None, "B": None, "C": None})
 # <details><summary>Hint</summary>A fault in one part leaves the other parts' vectors exactly as they were. Which vectors are exact in each run?</details>
 # <details><summary>Solution</summary>
 #
-# A: end token. Pictures are exact. So are the longest texts, whose last position *is* their end token; texts with padding are read at a padding token. Accuracy can't show this fault: each noun is one token, so all prompts of one template have one length, and no batch has padding. With nouns of unequal length it would be wrong.
+# A: end token. Pictures are exact. So are the longest texts, whose last position *is* their end token; texts with padding are read at a padding token. Accuracy can't show this fault: each noun is one token, so all prompts of one template have one length, and no batch has padding. With nouns of unequal length accuracy would fall.
 #
 # B: pixels. All texts are exact, pictures are not.
 #
-# C: activation. Nothing is exact, because every block of both encoders has the activation. Accuracy hardly falls, so a table of accuracies alone would not have shown it.
+# C: activation. Nothing is exact, because every block of both encoders has the activation. Accuracy is as high as that of the healthy copy, so a table of accuracies alone would not have shown it.
 #
 # In code: `model.text.end_positions = lambda ids: torch.full((len(ids),), ids.shape[1] - 1)`; `(pixels - mean) / std` with other numbers; `block.feedforward[1] = QuickGELU()`.
 # </details>
@@ -1022,13 +1022,13 @@ diagnose("real_weights.checkpoints", {"A": None, "B": None, "C": None})
 # %% [markdown]
 # ## The paper beside ours
 #
-# For loaded checkpoints the comparison is section 2's table: a class whose outputs agree with the library's computes the paper's model. For fine-tuning, the next table has claims of two papers beside several seeds of the trainings above, made with the course's own parts. The verdict is computed by one rule. *Agrees*: the first number is higher in every seed, and the mean gap exceeds two pooled standard deviations (pooled: the root of the mean of the two variances). *Disagrees*: the same with the signs exchanged. Otherwise *within noise*.
+# For loaded checkpoints the comparison is section 2's table: a class whose outputs agree with the library's computes the paper's model. For fine-tuning, the next table has claims of two papers beside five seeds of the trainings above, made with the course's own parts. Drawings are our stand-in for the papers' shifted data. The verdict is computed by one rule. *Agrees*: the first number is higher in every seed, and the mean gap exceeds two pooled standard deviations (pooled: the root of the mean of the two variances). *Disagrees*: the same with the signs exchanged. Otherwise *within noise*.
 
 # %%
 Markdown(claims.claims_table())
 
 # %% [markdown]
-# Our own question is whether slower *lower* layers keep old knowledge. But "slower below" has a smaller rate on average, too, and that alone may be the reason. Two controls separate the two. *One smaller rate* gives the whole image encoder the mean of the rates of "slower below", about a fifth of the full rate. *Slower above* gives it the same rates in reversed order. The head and the text encoder keep the full rate in all of them.
+# Our own question is whether slower *lower* layers keep old knowledge. But "slower below" has a smaller rate on average, too, and that alone may be the reason. Two controls separate the two. *One smaller rate* gives the whole image encoder the mean of the rates of "slower below", about a fifth of the full rate. *Slower above* gives it the same rates in reversed order. The last norm, the projection and the text encoder keep the full rate in all of them. In *lower half frozen* (Figure 17) the input layer and the first two of four blocks don't learn. The verdicts count seeds, always on the same six photographs.
 
 # %%
 Markdown(claims.questions_table())
@@ -1043,7 +1043,9 @@ plots.show(
 )
 
 # %% [markdown]
-# Most of the gain comes from the smaller rate itself; that the rate falls towards the pixels adds a little. Without the controls we would have taken the order of the layers for the reason. And keeping has a price: equal full rates get the most test crops right.
+# Most of the gain over equal full rates comes from the smaller rate itself. The order matters, too. At one mean rate, the reversed order keeps fewest drawings, equal rates keep more, falling rates most (see the table). Without the controls we would have taken the order for the only reason.
+#
+# Does keeping have a price? In every seed, on these six photographs, equal full rates get more test crops right than slower lower layers. But the unit is a photograph. Flip the signs by photograph: in the first three seeds p is 0.38, 0.03 and 0.50. So a price on other photographs is not shown.
 #
 # The papers' "elsewhere" are other *pictures* of mostly the same classes, among them paintings and sketches; ours is another task, drawings. So our model can forget far more. CLIP's paper adapted it by a linear classifier on frozen features, we train all weights. And a mixture at the middle loses photographs here, where WiSE-FT gains. A likely reason: the shipped model has never seen a photograph, so fine-tuning must move its weights much farther than the paper's.
 #
@@ -1072,13 +1074,13 @@ print({name: report[name] for name in ("scale", "seed", "steps", "learns")})
 #
 # | what | in this lesson | in your project |
 # |---|---|---|
-# | **Question**, with two possible answers | do slower lower layers keep old knowledge and learn as much? | |
+# | **Question**, with two possible answers | do slower lower layers keep old knowledge, and do they learn as much? | |
 # | **Baseline**, as simple as possible | nearest mean colour | |
 # | **Controls** | guessing; the shipped CLIP without training; one smaller rate; slower above | |
-# | **Measure**, one number, fixed beforehand | mean over regions of right test crops | |
+# | **Measures**, fixed beforehand | drawings (kept); mean over regions of right test crops (learnt) | |
 # | **Unit**: what is independent? | a photograph, not a region or a crop | |
 # | **How sure?** | interval, sign-flip test per photograph, several seeds | |
-# | **Which result would refute you?** | one smaller rate for all layers keeps as many drawings | |
+# | **Which result would refute you?** | one smaller rate for the whole image encoder keeps as many drawings | |
 # | **Licences** of data and weights | the table of section 4 | |
 #
 # The forms of the course project stand in [assignments/P_project](../assignments/P_project/README.md): [proposal](../assignments/P_project/proposal.md), [midway report](../assignments/P_project/midway.md), [report](../assignments/P_project/report.md), and [how it is marked](../assignments/P_project/project_rubric.md). Your own pictures: a folder with a `metadata.jsonl`, one line each such as `{"file_name": "cat.png", "text": "a cat on a sofa"}`; then `vlmcourse train clip --data FOLDER`.
@@ -1125,7 +1127,7 @@ print({name: report[name] for name in ("scale", "seed", "steps", "learns")})
 # > - A model is its weights *and* its activation, pixels, tokens and format. Only weights raise errors if they don't fit.
 # > - Compare outputs with the reference on random weights; find the first tensor that differs.
 # > - Cut the data before you draw from it. Count what is independent.
-# > - Fine-tuning forgets. A smaller rate for the image encoder keeps most of the old knowledge, at a small price on the new data. Mixed weights pay more.
+# > - Fine-tuning forgets. A smaller rate for the image encoder keeps most of the old knowledge. On our six photographs it cost a few test crops in every seed; others may differ. Mixed weights cost more.
 # > - Baseline, control, interval: before the claim, not after it. The control showed what the gain came from.
 #
 # ## Glossary

@@ -10,7 +10,7 @@ Side = tuple[str, str, float]
 CROPS, DRAWINGS = "test crops", "drawings"
 ALIKE = "all layers alike"
 SHIPPED: Side = ("shipped", ALIKE, 0.0)
-TUNED: Side = ("fine-tuned", ALIKE, 1.0)
+TUNED: Side = (ALIKE, ALIKE, 1.0)
 MIXED: Side = ("mixed (alpha 0.5)", ALIKE, 0.5)
 CLAIMS = (
     (
@@ -28,8 +28,8 @@ CLAIMS = (
         TUNED,
     ),
     (
-        "Mixed weights keep more of what was there before than fine-tuned ones (WiSE-FT, abstract)",
-        "4 to 6 points more under distribution shift",
+        "Mixed weights do better under distribution shift than fine-tuned ones (WiSE-FT, abstract)",
+        "4 to 6 points over prior work, under distribution shift",
         DRAWINGS,
         MIXED,
         TUNED,
@@ -53,8 +53,18 @@ QUESTIONS = (
         "one smaller rate",
     ),
     ("Is the other direction worse?", DRAWINGS, "slower below", "slower above"),
-    ("Do slower lower layers cost test crops?", CROPS, ALIKE, "slower below"),
-    ("Does one smaller rate cost test crops?", CROPS, ALIKE, "one smaller rate"),
+    (
+        "Do slower lower layers cost test crops of these six photographs?",
+        CROPS,
+        ALIKE,
+        "slower below",
+    ),
+    (
+        "Does one smaller rate cost test crops of these six photographs?",
+        CROPS,
+        ALIKE,
+        "one smaller rate",
+    ),
 )
 """Question, measure, the way with the higher share if the answer is yes, the other one."""
 ANSWERS = {"agrees": "yes", "disagrees": "no, the contrary", "within noise": "not shown"}

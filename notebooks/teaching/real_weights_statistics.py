@@ -46,6 +46,11 @@ def pooled(right: Tensor, groups: Tensor, draws: Tensor, _: Tensor) -> Tensor:
     return sums[draws].sum(1) / sizes[draws].sum(1)
 
 
+def once_each(_: Tensor, __: Tensor, draws: Tensor, means: Tensor) -> Tensor:
+    """The mean over the different groups of each sample."""
+    return torch.stack([means[drawn.unique()].mean() for drawn in draws])
+
+
 def spread_around(right, groups, draws) -> list[float]:
     """Mean plus and minus 1.96 standard deviations of the samples."""
     means = torch.stack([right.float()[groups == group].mean() for group in groups.unique()])
@@ -84,6 +89,9 @@ INTERVAL_MISTAKES = {
     ),
     "that is mean ± 1.96 standard deviations; wanted are quantiles of the samples.": spread_around,
     "that treats items as independent; items of one group are alike.": binomial,
+    "a group that was drawn twice counts once in its sample; it counts twice.": (
+        lambda right, groups, draws: interval(right, groups, draws, scores=once_each)
+    ),
     "every sample has each group once: use `draws`.": lambda right, groups, draws: interval(
         right, groups, torch.arange(draws.shape[1]).expand_as(draws)
     ),
@@ -126,9 +134,6 @@ TEST_MISTAKES = {
     "that is one-sided: a mean as far below zero counts, too.": partial(
         flipped, far=lambda means, mean: means * mean.sign() >= mean.abs() - 1e-6
     ),
-    "only means above the one found count; with the sign exchanged they count, too.": partial(
-        flipped, far=lambda means, mean: means >= mean - 1e-6
-    ),
     "the pattern of the data itself is missing: at least as far, so `>=`.": partial(
         flipped, far=lambda means, mean: means.abs() > mean.abs() + 1e-6
     ),
@@ -155,6 +160,40 @@ TEST_MISTAKES = {
 }
 
 
+def doubled(differences: Tensor, highest: float) -> float:
+    """Twice the share of means at least as high as the one found."""
+    return min(highest, 2 * flipped(differences, lambda means, mean: means >= mean - 1e-6))
+
+
+NEGATIVE_MISTAKES = {
+    message: mistake for message, mistake in TEST_MISTAKES.items() if "every pattern" not in message
+} | {
+    "the mean is below zero, and you count means above it: take absolute values.": (
+        partial(doubled, highest=1.0),
+        partial(doubled, highest=2.0),
+        partial(flipped, far=lambda means, mean: means >= mean - 1e-6),
+    ),
+}
+"""Those of a negative mean: of a positive one, the doubled share above is right."""
+
+
+def tenths_inputs(generator: torch.Generator) -> tuple[list, dict]:
+    """Differences that are tenths, of which some means are equal but for rounding, whichever way they are summed."""
+    while True:
+        values = torch.randint(-9, 10, (8,), generator=generator) / 10
+        signs = torch.tensor(list(itertools.product([1.0, -1.0], repeat=len(values))))
+        double = values.double()
+        plain = (
+            (patterns(values).abs() >= values.mean().abs()),
+            ((signs @ values / len(values)).abs() >= values.mean().abs()),
+            ((signs @ values).abs() >= values.sum().abs()),
+            ((signs.double() * double).mean(1).abs() >= double.mean().abs()),
+        )
+        right = flipped(values, two_sided)
+        if all(abs(far.float().mean().item() - right) > 1e-3 for far in plain):
+            return [values], {}
+
+
 def whole_inputs(generator: torch.Generator) -> tuple[list, dict]:
     """Differences that are multiples of a quarter, so that means tie; and sometimes all of one sign."""
     values = torch.randint(1, 4, (6,), generator=generator) / 4
@@ -172,13 +211,14 @@ EXERCISES = {
     "sign_flip_test": Exercise(
         "Exact, for any distribution: no normal curve is assumed.",
         (
-            rule("sign_flip_test", partial(difference_inputs, sign=-1),
-                 partial(flipped, far=two_sided), TEST_MISTAKES),
             rule("sign_flip_test", difference_inputs, partial(flipped, far=two_sided),
-                 {message: mistake for message, mistake in TEST_MISTAKES.items()
-                  if "only means above" not in message}),
+                 TEST_MISTAKES),
+            rule("sign_flip_test", partial(difference_inputs, sign=-1),
+                 partial(flipped, far=two_sided), NEGATIVE_MISTAKES),
             rule_on("sign_flip_test", whole_inputs, partial(flipped, far=two_sided), TEST_MISTAKES,
                     rounds=6),
+            rule_on("sign_flip_test", tenths_inputs, partial(flipped, far=two_sided), rounds=2,
+                    explain=lambda *_: "means that are equal up to rounding are left out: allow 0.000001."),
             number_rule("sign_flip_test", difference_inputs),
         ),
         reference=reference.sign_flip_test,

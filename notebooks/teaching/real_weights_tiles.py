@@ -13,14 +13,13 @@ from teaching.exercises import Exercise, number, rule, rule_on
 from vlmgrader.checks import driver_source
 
 
-def tile_inputs(generator: torch.Generator, shape: str = "") -> tuple[list, dict]:
-    """A wide or a tall box away from the origin, the side of a square, and a step that doesn't divide the box."""
+def tile_inputs(generator: torch.Generator, shape: str) -> tuple[list, dict]:
+    """A wide, tall or square box away from the origin, the side of a square, and a step that doesn't divide the box."""
     side, step = number(generator, 5, 7), number(generator, 3, 4)
     long = 2 * (side + number(generator, 5, 12)) + number(generator, 0, 1)
     short = side + number(generator, 4, 9)
     left, top = number(generator, 3, 9), number(generator, 11, 19)
-    wide = {"wide": 1, "tall": 0}.get(shape, number(generator, 0, 1))
-    width, height = (long, short) if wide else (short, long)
+    width, height = {"wide": (long, short), "tall": (short, long), "square": (long, long)}[shape]
     return [[left, top, left + width, top + height], side, step], {}
 
 
@@ -88,7 +87,28 @@ def alternating(box: list, side: int, step: int) -> list[Tensor]:
     return [corners[::2], corners[1::2]]
 
 
+def one_grid(box: list, side: int, step: int) -> list[Tensor]:
+    """The grid starts at the box's corner alone, and goes on in the second half."""
+    left, top, right, bottom = box
+    corners, _ = tiles(box, side, step, lambda *_: ([*box], [*box]))
+    axis = 0 if right - left >= bottom - top else 1
+    middle = ((left + right) // 2, (top + bottom) // 2)[axis]
+    return [corners[corners[:, axis] + side <= middle], corners[corners[:, axis] >= middle]]
+
+
+def turned(box: list, side: int, step: int) -> list[Tensor]:
+    """Corners (y, x)."""
+    return [
+        torch.tensor(sorted(part.flip(1).tolist())).reshape(-1, 2)
+        for part in tiles(box, side, step)
+    ]
+
+
 TILE_MISTAKES = {
+    "each half has a grid of its own, which starts at the half's corner; here one grid covers the box.": (
+        one_grid
+    ),
+    "x and y are exchanged: a corner is (x, y).": turned,
     "training and test squares overlap: a square belongs to a half only if all of it lies there.": (
         overlapping
     ),
@@ -98,6 +118,9 @@ TILE_MISTAKES = {
     ),
     "all boxes are cut into left and right; a tall one is cut into upper and lower.": partial(
         tiles, halves=lambda wide, across, down: across
+    ),
+    "a square box is cut into upper and lower; wanted is left and right.": partial(
+        tiles, halves=lambda wide, across, down: down
     ),
     "the halves are exchanged: the first one is for training.": partial(
         tiles, order=lambda parts: parts[::-1]
@@ -119,32 +142,31 @@ TILE_MISTAKES = {
     ),
 }  # fmt: skip
 
+SHAPES = {
+    "wide": ("all boxes are cut", "a square box"),
+    "tall": ("shorter side", "a square box"),
+    "square": ("all boxes are cut", "shorter side"),
+}
+"""Shape of a box -> mistakes that can't be seen on it, or have another name there."""
+
 
 EXERCISES = {
     "split_tiles": Exercise(
         "No pixel of a training square is in a test square.",
         (
-            rule(
-                "split_tiles",
-                partial(tile_inputs, shape="wide"),
-                tiles,
-                {
-                    message: mistake
-                    for message, mistake in TILE_MISTAKES.items()
-                    if "all boxes are cut" not in message
-                },
-                driver=driver_source(run_tiles),
-            ),
-            rule(
-                "split_tiles",
-                partial(tile_inputs, shape="tall"),
-                tiles,
-                {
-                    message: mistake
-                    for message, mistake in TILE_MISTAKES.items()
-                    if "shorter side" not in message
-                },
-                driver=driver_source(run_tiles),
+            *(
+                rule(
+                    "split_tiles",
+                    partial(tile_inputs, shape=shape),
+                    tiles,
+                    {
+                        message: mistake
+                        for message, mistake in TILE_MISTAKES.items()
+                        if not any(words in message for words in elsewhere)
+                    },
+                    driver=driver_source(run_tiles),
+                )
+                for shape, elsewhere in SHAPES.items()
             ),
             *(
                 rule_on(
