@@ -728,7 +728,7 @@ paper = published("blip2-table-1")
 tables.beside_ours(paper, evaluation.load_results("replicate_bridges"))
 
 # %% [markdown]
-# The first table asks questions of the form "what is the thing?", about an image; the last one has all eight kinds of questions. "What" questions are easy for both bridges, and their difference is smaller than the noise: on these alone, our numbers neither confirm nor refute the paper's claim about answers. Of all eight kinds, five agree with the claim; there our Flamingo answers about as well as the most frequent answer would, or worse. On "how many" neither is better than the most frequent answer. The rule says "disagrees" for "left or right", but both are near guessing, and the choice of questions alone could give such a gap. The second table has the controls: with blank images the bridges answer "what" questions no better than the most frequent answer would.
+# The first table asks questions of the form "what is the thing?", about an image; the last one has all eight kinds of questions. On "what" questions BLIP-2 is better in the mean, but our Flamingo's seeds differ by too much for a verdict. Of all eight kinds, four agree with the claim. On three of these our Flamingo answers about as well as the most frequent answer would, or worse. On "presence", "how many" and "left or right" both are near the most frequent answer. The second table has the controls: with blank images the bridges answer "what" questions no better than the most frequent answer would.
 #
 # Here is the paper's whole table; lesson 10 explains its columns.
 
