@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from teaching import explorer_flamingo, explorer_models
+from teaching import explorer_attention, explorer_flamingo, explorer_models
 from vlmcourse import introspection, recipes, world
-from vlmcourse.evaluation import next_token_probabilities
+from vlmcourse.evaluation import eval_mode, next_token_probabilities
 from vlmcourse.introspection import AttentionMaps
 from vlmcourse.parts import masks as parts
 from vlmcourse.plots import pictures
@@ -229,6 +229,7 @@ def test_covering_is_for_models_that_say_words_and_have_other_maps():
         maps = maps_of(pixel_values, "a cat")
         assert maps.rows == ("a", "cat") and maps.maps.shape == (1, 1, 2, 16), name
         assert len(maps.probabilities) == 2 and all(0 < one < 1 for one in maps.probabilities)
+        assert [len(words) for words in maps.instead] == [16, 16]
 
 
 def test_maps_are_kept_to_one_part_in_255(shown):
@@ -240,7 +241,13 @@ def test_maps_are_kept_to_one_part_in_255(shown):
 
     def covered(pixel_values, text):
         return AttentionMaps(
-            ("a", "cat"), maps[:1, :1], "test", unit="nats", probabilities=(1, 0.5)
+            ("a", "cat"),
+            maps[:1, :1],
+            "test",
+            "",
+            "nats",
+            (1, 0.5),
+            (("a", "a", "a", "an"), ("cat", "owl", "cat", "cat")),
         )
 
     images = np.full((1, 8, 8, 3), 255, np.uint8)
@@ -249,6 +256,7 @@ def test_maps_are_kept_to_one_part_in_255(shown):
     (kept,) = static[explorer.MIME]["data"]["maps"]["m"]
     (other,) = static[explorer.MIME]["data"]["covering"]["m"]
     assert other["probabilities"] == [1, 0.5] and other["shape"] == [1, 1, 2, 4]
+    assert other["instead"] == ["a a a an", "cat owl cat cat"]
     found = np.frombuffer(base64.b64decode(kept["maps"]), np.uint8).reshape(kept["shape"])
     scale = world.to_pixels(np.full((1, 8, 8, 3), 255, np.uint8)).mean().item()
     assert found / 255 * kept["most"] == pytest.approx((maps * scale).numpy(), abs=scale / 255)
@@ -484,3 +492,19 @@ def test_a_page_is_as_high_as_its_figures_together():
     one = pictures(np.zeros((1, 8, 8, 3), np.uint8), ["a"])
     both = Image.open(BytesIO(png(FigureStack((one, one), "both"))))
     assert both.height == 2 * Image.open(BytesIO(png(one))).height
+
+
+def test_the_left_out_square_s_vector_and_pixels_are_changed_one_by_one():
+    model = explorer_models.MODELS["Flamingo"].load(SCALE)
+    scene = world.sample("test", 0, 0, (1, 1))
+    head, _, *lines = explorer_attention.left_out_table(model, scene, SCALE.image_size).split("\n")
+    assert f"'{scene.words[0]}' after" in head and len(lines) == 5
+    values = [[float(one) for one in line.split("|")[2:-1]] for line in lines]
+    assert all(len(row) == 3 and all(0 <= one <= 1 for one in row) for row in values)
+    pixels = world.to_pixels([world.render(scene, SCALE.image_size)])
+    word = world.article(scene.words[0]).split()[0]
+    with torch.no_grad(), eval_mode(model):
+        ids = tokenizer.encode([f"<image> a picture of {word}"])[:, :-1]
+        after = model(ids, **model.vision_context(pixels))[0, -1].softmax(-1)
+    noun = tokenizer.encode([scene.words[0]])[0, 1]
+    assert values[0][2] == pytest.approx(after[noun].item(), abs=0.006)

@@ -382,9 +382,10 @@ def test_a_mask_brings_what_it_is_about_and_a_new_lie_into_a_game(chromium):
 def test_the_first_model_is_the_first_that_was_given(chromium):
     data = gestures.kept()["attention"]["data"]
     with gestures.explorer_page(chromium, "attention") as page:
-        named = page.locator(".controls button").all_inner_texts()
+        group = page.locator(".controls [role=group]").first
+        named = group.locator("button").all_inner_texts()
         assert named == data["models"] and set(named) == set(data["maps"])
-        assert page.locator("button[aria-pressed=true]").inner_text() == data["models"][0]
+        assert group.locator("[aria-pressed=true]").inner_text() == data["models"][0]
 
 
 def test_the_browser_finds_the_answer_of_each_opening(chromium, monkeypatch):
@@ -681,24 +682,25 @@ def few_shots(monkeypatch):
 @pytest.mark.parametrize(
     "unit, levels, said",
     [
-        ("", [0, 0, 0, 0], "it looks at no square: all of its weight is on [CLS]"),
+        ("", [0, 0, 0, 0], "It looks at no square: all of its weight is on [CLS]"),
         (
             "",
             [255, 0, 51, 0],
-            "most at row 1, column 1: 50 %, where an equal share would be 15 %. All squares together: 60 %",
+            "Most at row 1, column 1: 50 %; spread evenly, each square would have 15 %. All squares together: 60 %",
         ),
-        ("", [102, 102, 102, 82], "nearly flat"),
+        ("", [102, 102, 102, 82], "Nearly flat"),
         (
             "nats",
             [255, 51, 51, 51],
-            "'cat' (probability .80): covering row 1, column 1 costs most, 0.50 nats: .49 is left.",
+            "Covering row 1, column 1 costs most. It costs 0.5 nats: the probability of 'cat' falls from .80 to .49; "
+            "the likeliest word is then 'dog'.",
         ),
     ],
 )
 def test_a_map_is_told_in_shares_or_in_its_unit(chromium, unit, levels, said):
     one = {"rows": ["cat"], "what": "test", "rest": "[CLS]", "unit": unit, "shape": [1, 1, 1, 4]}
     one |= {"most": 0.5, "maps": base64.b64encode(bytes(levels)).decode()}
-    one |= {"probabilities": [0.8]} if unit else {}
+    one |= {"probabilities": [0.8], "instead": ["dog cat cat cat"]} if unit else {}
     blank = picture_address(np.zeros((8, 8, 3), np.uint8))
     data = {"pictures": [blank], "texts": ["a cat"], "models": ["m"], "maps": {"m": [one]}}
     with gestures.explorer_page(chromium, "attention", data) as page:
@@ -739,20 +741,49 @@ def test_the_chosen_word_and_head_stay_for_other_models_and_pictures(chromium):
             assert chosen.inner_text() == noun
         gestures.press("BLIP")(root)
         gestures.press("attention")(root)
-        assert "'umbrella', layer 2, head 3:" in root.inner_text()
+        assert "'umbrella', layer 2, head 3." in root.inner_text()
 
 
-def test_a_map_without_weight_is_dark_and_keys_take_and_leave_squares(chromium):
+def test_a_guess_is_made_before_the_map_is_shown_by_mouse_and_by_keys(chromium):
+    one = {"rows": ["cat"], "what": "test", "rest": "[CLS]", "unit": "", "shape": [1, 1, 1, 4]}
+    one |= {"most": 0.5, "maps": base64.b64encode(bytes([51, 255, 0, 0])).decode()}
+    blank = picture_address(np.zeros((8, 8, 3), np.uint8))
+    data = {"pictures": [blank], "texts": ["a cat"], "models": ["m"], "maps": {"m": [one]}}
+    with gestures.explorer_page(chromium, "attention", data) as page:
+        root, picture = page.locator(".explorer"), "[role=application]:has([data-patch])"
+        gestures.press("Guess first")(root)
+        page.mouse.move(2, 2)
+        assert "50 %" not in root.inner_text() and "50 %" not in root.inner_html()
+        gestures.click("[data-patch='0']")(root)
+        assert "Your guess, row 1, column 1: number 2 of 4, 10 %." in root.inner_text()
+        gestures.press("Guess first")(root)
+        for key in ("ArrowRight", "ArrowRight", "Enter"):
+            gestures.key(picture, key)(root)
+        assert "Your guess is right." in root.inner_text() and page.said == []
+
+
+def test_a_map_says_what_has_been_read_and_has_one_equal_share(chromium):
+    with gestures.explorer_page(chromium, "attention") as page:
+        root, stage = page.locator(".explorer"), page.locator(".stage")
+        assert "BLIP has read 'a picture of a': where does it look" in stage.inner_text()
+        for model in gestures.kept()["attention"]["data"]["models"]:
+            gestures.press(model)(root)
+            shares = re.findall(r"(\d+) %: spread evenly", stage.inner_text())
+            told = re.findall(r"spread evenly, each square would have (\d+) %", stage.inner_text())
+            assert shares == told and len(told) == (model != "Frozen"), model
+
+
+def test_a_map_without_weight_isn_t_blue_and_keys_take_and_leave_squares(chromium):
     one = {"rows": ["cat"], "what": "test", "rest": "[CLS]", "unit": "", "shape": [1, 1, 1, 4]}
     one |= {"most": 1e-9, "maps": base64.b64encode(bytes(4)).decode()}
     blank = picture_address(np.zeros((8, 8, 3), np.uint8))
     data = {"pictures": [blank], "texts": ["a cat"], "models": ["m"], "maps": {"m": [one]}}
     with gestures.explorer_page(chromium, "attention", data) as page:
         root, picture = page.locator(".explorer"), "[role=application]:has([data-patch])"
-        veils = page.locator("[data-patch]").evaluate_all(
-            "all => all.map(one => +one.getAttribute('opacity'))"
+        blue = page.locator("[data-patch]").evaluate_all(
+            "all => all.map(one => +one.getAttribute('fill-opacity'))"
         )
-        assert veils == [0.78] * 4 and "at no square" in root.inner_text()
+        assert blue == [0] * 4 and "at no square" in root.inner_text()
         for key, said in (("ArrowRight", "1"), ("ArrowRight", "2"), ("Escape", ""), ("Enter", "")):
             gestures.key(picture, key)(root)
             told = re.search(r"Square row 1, column (\d)", page.locator(".stage").inner_text())

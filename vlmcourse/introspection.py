@@ -21,6 +21,7 @@ class AttentionMaps:
     rows  names of the words or queries;  what: which quantity the maps are
     rest  what the rest of a row's weight is on;  unit: of maps that are no shares of a weight, such as "nats"
     probabilities  of maps of covering: each row's, with the whole picture
+    instead  of maps of covering: for each row and covered patch, the word that is then the likeliest
     """
 
     rows: tuple[str, ...]
@@ -29,6 +30,7 @@ class AttentionMaps:
     rest: str = ""
     unit: str = ""
     probabilities: tuple[float, ...] = ()
+    instead: tuple[tuple[str, ...], ...] = ()
 
 
 def attention_weights(model: nn.Module, run: Callable[[], object]) -> dict[str, Tensor]:

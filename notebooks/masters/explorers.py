@@ -8,7 +8,8 @@
 # %%
 import math
 
-from teaching import explorer_flamingo, explorer_models
+from IPython.display import Markdown
+from teaching import explorer_attention, explorer_flamingo, explorer_models
 from vlmcourse import evaluation, plots, recipes, world
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import fit
@@ -95,7 +96,12 @@ explorers.few_shot_builder(explorer_flamingo.naming_function(flamingo, size))
 # %% [markdown]
 # ## Attention over the image
 #
-# Point at a word (or query), and at a layer and head: the picture lights up where it looked. Does a model look at the thing when it has read the noun, or at the word before, when it is about to say it? Then press "covering": which square does the word need? Frozen has only this map, for its picture is two vectors by then. In the last picture Flamingo's attention leaves out a square of the umbrella: at "an", which square gets most, and does covering the hole cost the word "umbrella" anything?
+# Point at a word, a layer and a head: blue squares are where the model looks, darker is more. Point at a square: bars under the words say which of them use it. "Covering" measures something else: how much less probable a word becomes when a square is grey. Frozen has only this map, for its picture is two vectors by then.
+#
+# 1. Press "Guess first", then click the square to which BLIP gives most weight before it says "train".
+# 2. Walk through BLIP's words. Does it look at the train when it has read "train", or one word earlier?
+# 3. Find a head with nearly all of its weight on one square, and one that looks at no square.
+# 4. Flamingo, the umbrella, the word "an": one square of the umbrella gets no weight. Guess what covering it does to "an" and to "umbrella", then press "covering" and point at it.
 
 # %%
 attention = explorer_models.attention_functions(scale)
@@ -124,7 +130,15 @@ plots.show(plots.bars(points, "share (24 held-out pictures)", chance, sideways=T
 # %% [markdown]
 # At scale `laptop` the brightest square of BLIP-2, Flamingo and BLIP is nearly always on the thing, even where little more weight lies there than an equal share would give: attention that is trained through its words finds the thing, and a part of it is spread evenly. BLIP looks at the thing before it says the noun: at the article three quarters of its weight lie there, and after the noun hardly more than an equal share. Flamingo has more at the noun. CLIP's weight is below the share of knowing nothing at the noun, though its brightest square does better: only its class token was trained to agree with texts, so a patch may have a smaller cosine with the word exactly where the thing is. And for Frozen a covered background costs about as much as a covered thing, because both change the two vectors into which the whole picture went.
 #
-# And the umbrella? The hole in Flamingo's map is a square that no latent reads, so it is there at every word. At "an", where the next word is chosen, the brightest square is the umbrella's upper right one. Covering that one costs the word "umbrella" most, covering the hole next to nothing. A map that goes around a part of a thing doesn't miss the thing.
+# And the umbrella? In the last layer of Flamingo's resampler, which the map shows, no latent reads the square at row 3, column 3. So the square is empty at every word. Yet covering it makes "an" much less probable. Is the map wrong? We try four changes.
+
+# %%
+Markdown(explorer_attention.left_out_table(flamingo, scenes[0], size))
+
+# %% [markdown]
+# Taking the square's vector away from all layers changes nothing, so the map is right about this vector. But grey pixels change the other vectors too, for the vision encoder's self-attention has mixed all squares before Flamingo looks. With the other vectors of the grey picture, "an" falls as far as when the square is covered, though the square's own vector is untouched. And the class token, which the map doesn't show, matters most. So an attention map says which vectors are read. It doesn't say which pixels count: to know that, change the pixels.
+#
+# Why at "an" and not at "umbrella"? At "an" the model chooses the thing. With the square covered, "some" gains most (this world has "some grapes"). At "umbrella" the text already says "an", which leaves few nouns, so the rest of the picture suffices.
 
 # %% [markdown]
 # ## CapFilt's threshold

@@ -30,7 +30,7 @@ from vlmcourse.world import tokenizer
 
 MOST = 8
 """Answers that are shown."""
-CLS = "[CLS], a summary of the whole picture"
+CLS = "[CLS], the vector that stands for the whole picture"
 """What has the weight that no patch has."""
 
 
@@ -57,21 +57,26 @@ def occlusion_maps(model, image_prefix: str = "") -> AttentionFunction:
         words, ids = _words(text), _ids(f"{image_prefix} {text}")
         side = pixel_values.shape[-1] // 4
         first = ids.shape[1] - len(words)
+        likeliest: list[
+            Tensor
+        ] = []  # at each word: with the whole picture, then with each square covered
 
         def score(views: Tensor) -> Tensor:
             many = ids.expand(len(views), -1)
-            log_probs = model(many, **model.vision_context(views)).log_softmax(-1)
-            return log_probs[:, first - 1 : -1].gather(-1, many[:, first:, None])[..., 0]  # (N, T)
+            log_probs = model(many, **model.vision_context(views)).log_softmax(-1)[
+                :, first - 1 : -1
+            ]
+            likeliest.append(log_probs.argmax(-1))
+            return log_probs.gather(-1, many[:, first:, None])[..., 0]  # (N, T)
 
         with eval_mode(model):
             maps = introspection.occlusion(score, pixel_values, side, side).clamp(min=0).T  # (T, P)
             with torch.no_grad():
                 whole = score(pixel_values[None])[0].exp().tolist()
-        what = (
-            "how much the word's log-probability falls when a square is covered. "
-            "The map at a word belongs to the step that says it"
-        )
-        return AttentionMaps(words, maps[None, None], what, unit="nats", probabilities=tuple(whole))
+        named = tokenizer.world_tokenizer().convert_ids_to_tokens
+        instead = tuple(tuple(named(row)) for row in likeliest[1].T.tolist())
+        what = "how much the word's log-probability falls when a square of the picture is grey"
+        return AttentionMaps(words, maps[None, None], what, "", "nats", tuple(whole), instead)
 
     return maps_of
 
@@ -90,8 +95,8 @@ def clip_maps(model, image_prefix: str = "") -> AttentionFunction:
             vectors = model.encode_text(tokenizer.encode(words))
             maps = (model.logit_scale.exp() * vectors @ patches.T).softmax(-1)
         what = (
-            "softmax over patches of scaled cosines with the word. It was trained on whole pictures and whole texts, "
-            "so no patch had to match a word"
+            "how alike the word alone and each square are: a softmax of scaled cosines. CLIP was trained on whole "
+            "pictures and whole texts, so no square had to match a word"
         )
         return AttentionMaps(words, maps[None, None], what)
 
@@ -106,7 +111,7 @@ def blip_maps(model, image_prefix: str = "") -> AttentionFunction:
             context = model.vision_context(pixel_values[None])
         weights = introspection.attention_weights(model, lambda: model(_ids(text), **context))
         maps = _patch_maps(weights, ".cross")
-        what = "cross-attention of the decoder's words. The map at a word is made after reading it, on the way to the next one"
+        what = "cross-attention of the decoder's words to the squares"
         return AttentionMaps(("[DEC]", *_words(text)), maps, what, rest=CLS)
 
     return maps_of
@@ -123,7 +128,7 @@ def query_maps(model, image_prefix: str = "") -> AttentionFunction:
             model, lambda: model.qformer.query_states(features)
         )
         maps = _patch_maps(weights, ".cross_attention")
-        what = "cross-attention of the queries, which read the picture before there is any text"
+        what = "cross-attention of the queries to the squares; each hands one vector to the language model"
         names = tuple(f"query {index + 1}" for index in range(maps.shape[2]))
         return AttentionMaps(names, maps, what, rest=CLS)
 
@@ -143,10 +148,7 @@ def flamingo_maps(model, image_prefix: str = "<image>") -> AttentionFunction:
         latents = last.mean(1)[:, None, :, 1 : 1 + patches]  # (1, 1, R, P)
         to_latents = [maps for name, maps in weights.items() if name.startswith("blocks")]
         maps = (torch.cat(to_latents) @ latents)[:, :, 1:]  # (L, H, T, P)
-        what = (
-            "each word's attention to the latents, multiplied by the latents' attention to the patches. "
-            "The map at a word is made after reading it, on the way to the next one"
-        )
+        what = "each word's attention to the latents, multiplied by the latents' attention to the squares"
         return AttentionMaps(words, maps, what, rest=f"{CLS}, and on the latents themselves")
 
     return maps_of

@@ -29,6 +29,7 @@ def packed(maps: AttentionMaps) -> dict:
         "rest": maps.rest,
         "unit": maps.unit,
         "probabilities": [round(one, 3) for one in maps.probabilities],
+        "instead": [" ".join(words) for words in maps.instead],
         "shape": list(whole.shape),
         "most": round(largest.item(), 6),
         "maps": base64.b64encode(whole.cpu().contiguous().numpy().tobytes()).decode(),
