@@ -82,7 +82,7 @@ export default {
       picture.replaceChildren(svg("svg", { width: size + EDGE, height: size + EDGE, style: "cursor:pointer", "aria-hidden": "true" },
         Array.from({ length: side }, (_, index) => [svg("text", { class: "small soft", x: EDGE + (index + 0.5) * cell, y: 11, "text-anchor": "middle" }, index + 1), svg("text", { class: "small soft", x: 2, y: EDGE + (index + 0.5) * cell + 4 }, index + 1)]),
         svg("g", { transform: `translate(${EDGE} ${EDGE})`, style: "isolation:isolate" }, svg("image", { href: pictures[state.picture], width: size, height: size, preserveAspectRatio: "none", style: hidden ? null : "filter:grayscale(1) brightness(1.12)" }),
-          values.map((value, index) => svg("rect", { "data-patch": index, class: "smooth", x: x(index), y: y(index), width: cell, height: cell, fill: BLUE, "fill-opacity": hidden ? 0 : 0.88 * shade(value, full), stroke: "#ffffff", "stroke-opacity": 0.45, "stroke-width": 0.8, style: "mix-blend-mode:multiply" })),
+          values.map((value, index) => svg("rect", { "data-patch": index, class: "smooth", x: x(index), y: y(index), width: cell, height: cell, fill: BLUE, "fill-opacity": hidden ? 0 : 0.88 * shade(value, full), stroke: "#6b7480", "stroke-opacity": 0.4, "stroke-width": 0.8, style: "mix-blend-mode:multiply" })),
           now.unit && patch !== null && !hidden && svg("rect", { x: x(patch), y: y(patch), width: cell, height: cell, fill: "#8a8a8a", "pointer-events": "none" }), // covered, as the model saw it
           patch !== null && svg("rect", { x: x(patch) + 1, y: y(patch) + 1, width: cell - 2, height: cell - 2, fill: "none", stroke: "#F0B030", "stroke-width": 3, "stroke-dasharray": patch === state.patch ? null : "6 4", "pointer-events": "none" }),
           !hidden && (none ? written(now.unit ? "no square counts" : "at no square", size / 2, size / 2 + 5) : marked.map((index) => written(now.unit ? bare(values[index]) : short(values[index]), x(index) + cell / 2, y(index) + cell / 2 + 5))))));
@@ -115,10 +115,12 @@ export default {
       const used = !of ? "" : +bare(top) === 0 ? `less than ${now.unit ? "0.01" : "0.5"}${unit} for every ${thing}` : `${now.unit ? "needed" : "used"} ${by}, ${short(top)}`;
       const over = !of ? "" : now.unit ? `Square ${square(patch)}: covering it ${covered(patch)}. ${+bare(top) === 0 ? "" : `It is ${used}.`}` : `Square ${square(patch)}: ${short(values[patch])} for '${now.rows[row]}'; ${used}.`;
       const better = state.guess === null ? 0 : values.filter((value) => value > values[state.guess]).length;
-      const guessed = state.guess === null ? "" : none ? "" : better ? `Your guess, ${square(state.guess)}: number ${better + 1} of ${now.patches}, ${short(values[state.guess])}.` : "Your guess is right.";
+      const guessed = state.guess === null ? "" : none ? "" : better ? `It is number ${better + 1} of ${now.patches}.` : "Your guess is right.";
       const guide = now.unit ? "Guess: which square costs most when it is covered?" : "Guess: which square gets most?", choosing = TOUCH ? "Tap it." : "Click it, or go there by arrow keys and press Enter.";
       hint.textContent = `${POINT} a ${thing}${many ? ", a small map (one head)" : ""} or a square.${TOUCH ? "" : " A click keeps it; a second click or Escape lets a square go."}`;
-      question.textContent = asking(now, row);
+      question.textContent = hidden ? `${guide} ${choosing}` : asking(now, row);
+      verdict.textContent = guessed;
+      verdict.className = better ? "at" : "good";
       Object.assign(question.style, narrow ? { minHeight: "2.9em", fontSize: "13px" } : { minHeight: "1.45em", fontSize: "" });
       words.style.fontSize = narrow ? "14px" : "16px";
       const above = Math.max(...weights(now, row, layer, head)) > full || now.most > full, even = !none && !now.unit && !hidden ? 150 * shade(equal, full) : null;
@@ -128,11 +130,11 @@ export default {
           even !== null && [svg("path", { d: `M${even} 0v18`, stroke: "var(--ink)", "stroke-width": 2 }), svg("text", { class: "small soft", x: Math.max(even, 0), y: 30 }, `${short(equal)}: spread evenly`)])));
       guess.setAttribute("aria-pressed", String(state.guessing));
       kinds.style.display = covering[state.model] ? "" : "none";
-      about.replaceChildren(...(hidden ? [html("p", { class: "at" }, guide), html("p", {}, choosing)] : [guessed && html("p", { class: better ? "at" : "good" }, guessed), html("p", {}, html("span", { class: "at" }, `${name}${where}. `), told), of && html("p", {}, over)].filter(Boolean)));
+      about.replaceChildren(...(hidden ? [html("p", {}, asking(now, row))] : [html("p", {}, html("span", { class: "at" }, `${name}${where}. `), told), of && html("p", {}, over)].filter(Boolean)));
       const special = `${now.rows.includes("[DEC]") ? " [DEC] is the decoder's first token." : ""}${now.rows.includes("<image>") ? " <image> is the picture's place in the text." : ""}`;
-      what.textContent = `${state.model}: ${now.what}. ${now.unit ? "A quarter of the picture's width is covered at a time" : `A square is one of the ${now.patches} patches into which the model cuts the picture`}; the blue has one scale in all pictures and small maps.${special}`;
+      what.textContent = `${state.model}: ${now.what}. ${now.unit ? `One square of ${now.patches} is covered at a time; ${full} nats divide a probability by about ${Math.round(Math.exp(full))}.` : `A square is one of the ${now.patches} patches into which the model cuts the picture; its blue has one scale in the picture and in the small maps.`}${special}`;
       message.textContent = state.message;
-      const heard = hidden ? `${guide} ${patch === null ? "" : `At ${square(patch)}.`}` : `${guessed} ${name}${where}. ${told} ${over}`;
+      const heard = hidden ? `${asking(now, row)} ${patch === null ? "" : `At ${square(patch)}.`}` : `${guessed} ${name}${where}. ${told} ${over}`;
       words.setAttribute("aria-label", `Words or queries; arrow keys choose. ${question.textContent} ${heard}`);
       heads.setAttribute("aria-label", `Layers and heads; arrow keys choose. ${heard}`);
       picture.setAttribute("aria-label", `Picture of '${texts[state.picture]}'. Arrow keys walk over its squares, ${hidden ? "Enter guesses" : "Escape lets go"}. ${heard}`);
@@ -158,9 +160,9 @@ export default {
     }, { size: 34 });
     const renew = (changes) => { if (typed) typed.input.value = texts[changes.picture ?? state.picture]; change({ asked: null, guess: null, pointed: {}, message: "", ...changes }); };
     const kinds = buttons("", [["maps", "attention"], ["covering", "covering"]], "maps", (kind) => renew({ kind }));
-    const guess = button("Guess first", () => change({ guessing: !state.guessing, guess: null, patch: null, pointed: {} }), { "aria-pressed": "false", style: `margin-left:${EDGE}px` });
+    const guess = button("Guess first", () => change({ guessing: !state.guessing, guess: null, patch: null, pointed: {} }), { "aria-pressed": "false", style: "flex:none" }), verdict = html("span", { "aria-hidden": "true" });
     controls.append(buttons("", names.map((name) => [name, name]), names[0], (name) => renew({ model: name })), kinds, ...(typed ? [typed] : []));
-    stage.append(html("style", {}, LAYOUT), thumbs, hint, message, question, words, html("div", { class: "looking" }, heads, html("div", { style: "grid-area:picture" }, picture, light, guess), about), what);
+    stage.append(html("style", {}, LAYOUT), thumbs, hint, message, question, words, html("div", { class: "looking" }, heads, html("div", { style: `grid-area:picture;width:${SIZE + EDGE}px;max-width:100%` }, picture, light, html("div", { style: `display:flex;gap:10px;align-items:center;padding-left:${EDGE}px` }, guess, verdict)), about), what);
 
     const choose = (index) => renew({ picture: (index + pictures.length) % pictures.length });
     thumbs.addEventListener("click", (event) => { const hit = event.target.closest("[data-picture]"); if (hit) choose(+hit.dataset.picture); });
