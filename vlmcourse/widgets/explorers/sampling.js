@@ -1,6 +1,6 @@
 // Sampling: a tree of next words that one walks by hand, or by greedy, beam and nucleus decoding.
 
-const ROWS = 9, ROW = 27;
+const ROWS = 9, ROW = 27, TOP = 22, LIKELY = 0.05;
 const TOUCH = matchMedia("(hover: none)").matches;
 const MARKS = { "<image>": "the place of a picture", "<EOC>": "the end of a picture's text", "<eos>": "the end of all" };
 const METHODS = [["hand", "by hand"], ["greedy", "greedy"], ["beam", "beam search"], ["nucleus", "nucleus"]];
@@ -25,6 +25,9 @@ export default {
     }
     const opened = new Map();
     const rounded = (value) => (value < 0.005 ? "<.01" : percent(value));
+    // A probability of a whole text may be small: two digits of it.
+    const precise = (value) => (value >= 0.0995 ? percent(value) : value >= 0.00005 ? value.toFixed(1 - Math.floor(Math.log10(value))).replace(/^0/, "") : value.toExponential(0));
+    const nth = (number) => `${number}${["th", "st", "nd", "rd"][number > 3 ? 0 : number]}`; // up to 20
 
     // All words of a node, likeliest first, with the model's probabilities: [[word, probability], ...]; a word that isn't named is null.
     function distribution(node) {
@@ -47,9 +50,9 @@ export default {
       const total = raised.reduce((sum, one) => sum + one, 0);
       let before = 0;
       return all.map(([word], index) => {
-        const p = raised[index] / total, kept = state.method !== "nucleus" || state.p >= 1 || before < state.p - 1e-9;
+        const p = raised[index] / total, kept = state.method === "greedy" ? index === 0 : state.method !== "nucleus" || state.p >= 1 || before < state.p - 1e-9;
         before += p;
-        return { word, p, kept };
+        return { word, p, kept, before: before - p };
       });
     }
 
@@ -73,24 +76,41 @@ export default {
     const over = (path) => path.at(-1) === end || path.length >= DEPTH;
 
     // Beam search as the course's: of 2 x beams candidates, ended ones are put aside, the rest go on; length penalty 1.
-    const first = () => [{ kept: [{ path: [], score: 0 }], all: [], finished: [] }];
-    function advanced(last) {
+    const first = () => [{ kept: [{ path: [], score: 0 }], all: [], finished: [], lost: [] }];
+    function advanced(last, count = state.beams) {
       const candidates = last.kept.flatMap((beam, parent) => {
         const node = saved(beam.path);
-        return node ? node.words.map((word, index) => ({ path: [...beam.path, word], score: beam.score + Math.log(node.probabilities[index]), parent })) : [];
-      }).sort((a, b) => b.score - a.score).slice(0, 2 * state.beams);
-      const ended = candidates.filter((one, rank) => one.path.at(-1) === end && rank < state.beams);
-      const finished = [...last.finished, ...ended].sort((a, b) => b.score / b.path.length - a.score / a.path.length).slice(0, state.beams);
-      const kept = candidates.filter((one) => one.path.at(-1) !== end).slice(0, state.beams);
-      return { kept, all: candidates, ended, finished };
+        return node ? node.words.map((word, index) => ({ path: [...beam.path, word], p: node.probabilities[index], score: beam.score + Math.log(node.probabilities[index]), parent })) : [];
+      }).sort((a, b) => b.score - a.score).slice(0, 2 * count);
+      const ends = candidates.filter(closed), ended = ends.filter((one) => candidates.indexOf(one) < count);
+      const pool = [...last.finished, ...ended].sort(better), finished = pool.slice(0, count), worst = finished.at(-1), at = last.number + 1 || 1;
+      const pushed = pool.slice(count).map((beam) => ({ ...beam, why: `pushed out at word ${at}: ${count === 1 ? "an ended text has" : `${count} ended texts have`} a better mean (${count === 1 ? "" : "the worst of them "}${mean(worst).toFixed(2)})` }));
+      const late = ends.filter((one) => !ended.includes(one)).map((beam) => ({ ...beam, why: `not taken: ${nth(candidates.indexOf(beam) + 1)} best at word ${beam.path.length}, and an end counts only among the first ${count}` }));
+      return { number: at, kept: candidates.filter((one) => !closed(one)).slice(0, count), all: candidates, ended, finished, lost: [...last.lost, ...pushed, ...late] };
     }
-    const mean = (beam) => beam.score / beam.path.length;
-    function beamEnds() {
-      const last = state.steps.at(-1), length = state.steps.length - 1;
-      if (last.finished.length === state.beams && last.finished.at(-1).score / last.finished.at(-1).path.length >= (last.kept[0]?.score ?? -Infinity) / length) return last.finished[0];
-      if (length >= DEPTH || !last.kept.length) return [...last.finished, last.kept[0]].filter(Boolean).sort((a, b) => b.score / b.path.length - a.score / a.path.length)[0];
+    const mean = (beam) => beam.score / beam.path.length, better = (a, b) => mean(b) - mean(a), closed = (beam) => beam.path.at(-1) === end;
+    function beamEnds(steps = state.steps, count = state.beams) {
+      const last = steps.at(-1), { finished, kept } = last, length = steps.length - 1;
+      if (finished.length === count && mean(finished.at(-1)) >= (kept[0]?.score ?? -Infinity) / length) return finished[0];
+      if (length >= DEPTH || !kept.length) return [...finished, kept[0]].filter(Boolean).sort(better)[0];
       return null;
     }
+    // What so many beams would find, and what greedy decoding would: { path, score }, or null where that isn't saved.
+    function searched(count) {
+      const steps = first();
+      for (let best; ; ) {
+        if (!steps.at(-1).kept.every((beam) => saved(beam.path))) return null;
+        steps.push(advanced(steps.at(-1), count));
+        if ((best = beamEnds(steps, count))) return { ...best, last: steps.at(-1) };
+      }
+    }
+    function greedily() {
+      const path = [];
+      while (!over(path)) { const node = saved(path); if (!node) return null; path.push(node.words[0]); }
+      return { path, score: scored(path) };
+    }
+    const factors = (path) => path.map((word, depth) => { const node = saved(path.slice(0, depth)); return node ? node.probabilities[node.words.indexOf(word)] : undefined; });
+    const scored = (path) => factors(path).reduce((sum, p) => sum + Math.log(p), 0);
 
     async function step() {
       Object.assign(state, { message: "", lit: null });
@@ -100,6 +120,7 @@ export default {
         const nodes = await Promise.all(last.kept.map((beam) => fetched(beam.path)));
         if (nodes.every(Boolean)) state.steps.push(advanced(last));
         state.done = beamEnds();
+        if (ask && state.done) for (let path = []; !over(path); path = [...path, saved(path).words[0]]) await fetched(path); // greedy's text, to compare
         return;
       }
       const node = await fetched(state.path);
@@ -114,8 +135,11 @@ export default {
       try { if (!over(path)) await fetched(path, false); } catch (error) { state.message = error.message; }
       begin();
     }
-    // The frame stands first on the likeliest word that goes on.
-    const begin = () => { state.cursor = Math.max(0, saved(state.path)?.words.slice(0, ROWS).findIndex((word) => word !== end) ?? 0); };
+    // The frame stands first on the likeliest word; not on the end, where another word is likely, too, and goes on.
+    const begin = () => {
+      const node = saved(state.path), likely = node?.words.slice(0, ROWS).findIndex((word, index) => word !== end && node.probabilities[index] >= LIKELY && goesOn([...state.path, word]));
+      state.cursor = Math.max(0, likely ?? 0);
+    };
     const ended = () => (state.method === "beam" ? Boolean(state.done) : over(state.path));
     async function run() {
       for (let count = 0; count < DEPTH && !ended() && !state.message; count += 1) await step();
@@ -137,7 +161,7 @@ export default {
         return state.steps.slice(1).map((one, depth) => ({ depth, nodes: one.all.map((row) => {
           const at = one.kept.indexOf(row), best = state.done && text(state.done.path.slice(0, depth + 1)) === text(row.path);
           return { word: row.path.at(-1), show: row.score.toFixed(2), parent: state.steps[depth].all.indexOf(state.steps[depth].kept[row.parent]), beam: row,
-            kind: best ? "taken" : at >= 0 || one.ended.includes(row) ? "kept" : "cut", width: Math.exp(row.score - one.all[0].score), edge: 0.4 };
+            kind: best ? "taken" : one.ended.includes(row) ? "ended" : at >= 0 ? "kept" : "cut", width: Math.exp(row.score - one.all[0].score), edge: 0.4 };
         }) }));
       }
       const found = [], hand = state.method === "hand", next = hand && !over(state.path) ? ahead() : null, whole = next ? [...state.path, next] : state.path;
@@ -147,9 +171,9 @@ export default {
         const rows = weighed(node), shown = rows.filter((row) => row.word !== null).slice(0, ROWS), taken = !preview && depth < state.path.length && rows.find((row) => row.word === state.path[depth]), rare = taken && !shown.includes(taken);
         if (rare) shown.push(taken);
         const hidden = rows.filter((row) => !shown.includes(row)), kept = rows.filter((row) => row.kept).length, shownKept = shown.filter((row) => row.kept).length;
-        found.push({ depth, last: depth === state.path.length, preview, rest: `and ${hidden.length} others ${rounded(hidden.reduce((sum, row) => sum + row.p, 0))}`, kept, total: rows.length, shownKept, sum: rows.filter((row) => row.kept).reduce((sum, row) => sum + row.p, 0),
+        found.push({ depth, last: depth === state.path.length, preview, rest: hidden.length ? [`${hidden.length} others`, rounded(hidden.reduce((sum, row) => sum + row.p, 0))] : null, kept, total: rows.length, shownKept, sum: rows.filter((row) => row.kept).reduce((sum, row) => sum + row.p, 0),
           rare: rare && taken.kept ? taken.word : null, late: taken && !taken.kept ? taken.word : null,
-          nodes: shown.map((row, index) => ({ word: row.word, show: rounded(row.p), width: row.p, kind: row === taken ? "taken" : row.kept ? "kept" : "cut", cut: !row.kept, unsaved: row !== taken && row.kept && (hand || state.method === "nucleus") && !goesOn([...path, row.word]),
+          nodes: shown.map((row, index) => ({ word: row.word, show: rounded(row.p), width: row.p, before: row.before, taken: row === taken, kind: row === taken ? "taken" : row.kept ? "kept" : "cut", cut: !row.kept, unsaved: row !== taken && row.kept && (hand || state.method === "nucleus") && !goesOn([...path, row.word]),
             parent: found.at(-1)?.nodes.findIndex((one) => (preview ? one.word === next : one.kind === "taken")) ?? -1, path: hand ? [...path, row.word] : null, cursor: hand && depth === state.path.length && index === state.cursor })) });
       }
       return found;
@@ -164,35 +188,38 @@ export default {
     function nucleusSays(all) {
       const { kept, total, shownKept, sum } = all.at(-1), late = all.map((column) => column.late).filter(Boolean), rare = all.map((column) => column.rare).filter(Boolean);
       const stay = `${kept} of ${total} words ${kept === 1 ? "stays" : "stay"} in the nucleus, ${kept === 1 ? "with" : "together"} ${rounded(sum)}`;
-      const first = kept === total ? `All ${total} words stay in the nucleus.` : kept > shownKept ? `${stay}: these ${shownKept} and ${kept - shownKept} more.` : `${stay}.`;
+      const first = kept === total ? `All ${total} words stay in the nucleus.` : kept > shownKept ? `${stay}: these ${shownKept} and ${kept - shownKept} more.` : `${stay}: from the top, the fewest that reach p = ${percent(state.p)}. The next word is drawn from them.`;
       const drawn = rare.length ? ` ${listed(rare)} ${rare.length > 1 ? "were" : "was"} drawn from the others (lowest in ${rare.length > 1 ? "their columns" : "its column"}).` : "";
       const before = late.length ? ` ${listed(late)} (orange, struck through) ${late.length > 1 ? "were" : "was"} drawn with other settings.` : "";
-      const dotted = all.some((column) => column.nodes.some((node) => node.unsaved)) ? " Dotted: not saved here, so never drawn; with a kernel the model draws from all words." : "";
+      const dotted = all.some((column) => column.nodes.some((node) => node.unsaved)) ? " Dotted words are never drawn here; with a kernel the model draws from all words." : "";
       return `${first}${drawn}${before}${state.temperature === 1 ? "" : ` Numbers: at temperature ${state.temperature.toFixed(1)}.`}${dotted}`;
     }
     function beamsSay() {
-      if (state.steps.length < 2) return `Before its first step. Numbers: probabilities. Each step keeps the ${state.beams} likeliest ${state.beams === 1 ? "text" : "texts"}; log-probabilities take the place of the probabilities: they can be added.`;
-      const { all, kept, ended } = state.steps.at(-1), from = state.steps.at(-2)?.kept.length ?? 1, first = state.steps[1].all[0];
-      const stay = all.length ? `Of ${from} × ${vocabulary} continuations the best ${all.length} are shown; ${kept.length} ${kept.length === 1 ? "goes" : "go"} on${ended.length ? `, ${ended.length} ended` : ""}. ` : "";
-      const leaves = state.steps.some((one) => one.all.some((row) => row.path.at(-1) === end)) ? `A text that ends leaves its place to the next; it counts only if it was among the first ${state.beams}. ` : "";
-      return `${state.done && state.done.path.at(-1) !== end ? `Stopped after ${DEPTH} words. ` : ""}${stay}${leaves}Numbers: log-probability of all words so far (${quoted(first.path[0])}: ln ${percent(Math.exp(first.score))} = ${first.score.toFixed(2)}); bars: share of the column's best.`;
+      if (state.steps.length < 2) return `Each step continues every text by every word. The ${state.beams} with the highest probability ${state.beams === 1 ? "goes" : "go"} on, the others are dropped. From the first step on the numbers are logarithms (ln), which can be added.`;
+      const { all, kept, ended, finished, number } = state.steps.at(-1), from = state.steps.at(-2).kept.length, some = (count, one, more) => `${count} ${count === 1 ? one : more}`;
+      if (!state.done) return `Word ${number}: of ${from} × ${vocabulary} continuations the best ${all.length} are shown. ${some(kept.length, "goes", "go")} on${ended.length ? `, ${ended.length} ended and ${ended.length === 1 ? "is" : "are"} put aside` : ""}; the others are dropped. An end counts only among the first ${state.beams}.`;
+      if (number < DEPTH && kept.length) return `The search is over after ${some(number, "word", "words")}: ${state.beams === 1 ? "a text has" : `${state.beams} texts have`} ended, and no text that could go on has a better mean (its best: ${mean(kept[0]).toFixed(2)}) than ${state.beams === 1 ? "that" : "the worst of them"} (${mean(finished.at(-1)).toFixed(2)}).`;
+      return kept.length ? `The search is over: it stops after ${DEPTH} words. The best text that has not ended is compared with those that have; the best mean wins.` : "The search is over: no text is left that could go on.";
     }
-    // Each beam, with the words marked that it shares, from the first on, with another one.
+    // Each text of the search, those it lost, too, with what became of it; marked: the words that it shares, from the first on, with another one.
     function beamsWritten() {
-      const { kept, finished } = state.steps.at(-1), all = [...finished, ...kept].sort((one, other) => mean(other) - mean(one)), best = bestBeam();
+      const { kept, finished, lost } = state.steps.at(-1), best = bestBeam(), greedy = state.done && greedily(), alive = [...finished, ...kept].sort(better);
+      const left = (beam) => state.done && beam !== best && !closed(beam), fate = (beam) => beam.why ?? (beam === best && state.done ? `the best mean: beam search's text${closed(beam) ? "" : ` (stopped after ${DEPTH} words)`}` : closed(beam) ? "ended" : left(beam) ? "not ended when the search was over" : "goes on");
+      const rows = [...alive.filter((beam) => !left(beam)), ...alive.filter(left), ...[...lost].sort(better)], isGreedy = (beam) => greedy && text(greedy.path) === text(beam.path);
+      if (greedy && !rows.some(isGreedy)) rows.push({ ...greedy, why: "", alien: true });
       const shared = (one, other) => { let count = 0; while (count < one.length && one[count] === other[count]) count += 1; return count; };
-      const digits = new Set(all.map((beam) => mean(beam).toFixed(2))).size < all.length ? 3 : 2; // of the mean: a tie needs one more
-      const left = (beam) => state.done?.path.at(-1) === end && beam.path.at(-1) !== end; // unfinished when the search is over
-      const rows = [...all.filter((beam) => !left(beam)), ...all.filter(left)].map((beam) => {
-        const count = Math.max(0, ...all.filter((other) => other !== beam).map((other) => shared(beam.path, other.path))), words = beam.path;
-        return html("div", { class: `small${left(beam) ? " soft" : ""}`, "data-beam": text(beam.path), style: "display:flex;gap:12px" },
-          html("span", { class: "soft", style: "flex:none;width:9.5em;font-variant-numeric:tabular-nums" }, `${beam.score.toFixed(digits)} / ${beam.path.length} = ${mean(beam).toFixed(digits)}`),
-          html("span", {}, html("span", { style: beam === best && state.done ? "font-weight:600" : "" }, count > 0 && html("mark", {}, text(words.slice(0, count))), ` ${text(words.slice(count))}`), left(beam) && " (not ended)"));
-      });
-      return [html("div", { class: "small soft" }, "Log-probability / words = mean, the best first; marked: a beginning that another beam shares."), ...rows];
+      const digits = new Set(rows.map((beam) => mean(beam).toFixed(2))).size < rows.length ? 3 : 2; // of the mean: a tie needs one more
+      return [html("div", { class: "small soft" }, "Log-probability / words = mean, the best first; marked: a beginning shared with another text."), ...rows.map((beam) => {
+        const count = beam.why != null ? 0 : Math.max(0, ...alive.filter((other) => other !== beam).map((other) => shared(beam.path, other.path))), words = beam.path;
+        const also = isGreedy(beam) ? beam.alien ? "greedy's text, for comparison" : "greedy's text" : "";
+        return html("div", { class: `small${left(beam) || beam.why != null ? " soft" : ""}`, "data-beam": text(words), "data-lost": beam.why ? "1" : null, style: "display:flex;flex-wrap:wrap;gap:0 12px;padding:2px 0;border-top:1px solid var(--line)" },
+          html("span", { class: "soft", style: "flex:none;min-width:11.5em;white-space:nowrap;font-variant-numeric:tabular-nums" }, `${beam.score.toFixed(digits)} / ${words.length} = ${mean(beam).toFixed(digits)}`),
+          html("span", { style: `flex:none;max-width:100%;${beam === best && state.done ? "font-weight:600" : beam.why ? "text-decoration:line-through" : ""}` }, count > 0 && html("mark", {}, text(words.slice(0, count))), ` ${text(words.slice(count))}`),
+          html("span", { class: "soft" }, [fate(beam), also].filter(Boolean).join("; ")));
+      })];
     }
     // What beam search would give: the best mean of the texts so far.
-    const bestBeam = () => state.done ?? [...state.steps.at(-1).finished, ...state.steps.at(-1).kept].filter((beam) => beam.path.length).sort((one, other) => mean(other) - mean(one))[0] ?? null;
+    const bestBeam = () => state.done ?? [...state.steps.at(-1).finished, ...state.steps.at(-1).kept].filter((beam) => beam.path.length).sort(better)[0] ?? null;
     // The nodes from the first column to the lit one, as "depth index".
     function way(all) {
       const found = new Set();
@@ -200,50 +227,134 @@ export default {
       while (depth >= 0 && all[depth]?.nodes[index]) { found.add(`${depth} ${index}`); index = all[depth].nodes[index].parent; depth -= 1; }
       return found;
     }
+    // Why the node below the pointer or the keys stays or goes.
+    function whySays(all) {
+      const lit = state.lit ?? (state.method === "hand" && !over(state.path) ? { depth: state.path.length, index: state.cursor } : null), column = lit && all[lit.depth], node = column?.nodes[lit.index];
+      if (!node) return "";
+      if (node.beam) return beamWhy(node.beam, lit.depth);
+      const word = quoted(node.word), first = column.nodes[0], has = `${word} has probability ${node.show} after the words to its left${state.method === "nucleus" && state.temperature !== 1 ? `, at temperature ${state.temperature.toFixed(1)}` : ""}`;
+      if (state.method === "greedy") return node === first ? `${has}: no word has more, so greedy takes it.` : `${has}. Greedy drops it: ${quoted(first.word)} has ${first.show}.`;
+      if (state.method === "nucleus") return node === first ? `${has}. The likeliest word is always kept.` : node.cut ? `${has}. Cut: the likelier words together have ${rounded(node.before)}, so p = ${percent(state.p)} is reached without it.` : `${has}. Kept: the likelier words together have ${rounded(node.before)}${state.p < 1 ? `, not yet p = ${percent(state.p)}` : ""}.${node.unsaved ? " What follows isn't saved on this page." : ""}`;
+      if (state.method === "beam") return `${has}. ${lit.index < state.beams ? (node.word === end ? "Among the best: the first step puts it aside as an ended text." : "Among the best: the first step keeps it.") : `The first step ${lit.index < 2 * state.beams ? "keeps likelier words and then ends" : "shows only likelier words"}.`}`;
+      const skipped = !state.lit && first.word === end && lit.index > 0 && !column.preview ? ` The frame leaves out ${quoted(end)}, the likeliest word, as it would end the text.` : "";
+      return `${has}.${column.preview ? "" : node.unsaved ? " What follows isn't saved on this page." : node.word === end ? ` It ends the text${!state.lit && lit.index === 0 ? `; no word that goes on here has ${percent(LIKELY)}` : ""}.` : ""}${skipped}`;
+    }
+    function beamWhy(row, depth) {
+      const one = state.steps[depth + 1], next = state.steps[depth + 2], parent = state.steps[depth].kept[row.parent], lost = state.steps.at(-1).lost.find((beam) => text(beam.path) === text(row.path));
+      const sum = depth ? `${parent.score.toFixed(2)} + ln ${precise(row.p)} = ${row.score.toFixed(2)}` : `ln ${precise(row.p)} = ${row.score.toFixed(2)}`;
+      const dropped = () => `Dropped: ${one.kept.length === 1 ? "the text that goes on has" : `all ${one.kept.length} texts that go on have`} more (${one.kept.length === 1 ? "" : "the last of them, "}'${text(one.kept.at(-1).path)}': ${one.kept.at(-1).score.toFixed(2)}).`;
+      const place = one.kept.indexOf(row), lives = next && [...next.kept, ...next.ended].some((heir) => heir.parent === place);
+      const fate = lost ? `Ended; ${lost.why}.` : state.done && text(state.done.path.slice(0, depth + 1)) === text(row.path) ? "On the way to the best text." : one.ended.includes(row) ? `Ended with mean ${mean(row).toFixed(2)}, and put aside.` : place < 0 ? dropped()
+        : lives ? "Kept; it went on." : next ? `Kept, but none of its continuations was among the best at word ${depth + 2}.` : state.done ? "Not ended when the search was over." : `Kept: ${nth(place + 1)} of ${one.kept.length} that go on.`;
+      return `'${text(row.path)}': ${sum}. ${fate}`;
+    }
+    // The words so far as one number: { said, mean }.
+    function chance(path, score = scored(path)) {
+      const all = factors(path).map(precise), count = path.length;
+      if (!count || Number.isNaN(score)) return "";
+      return `Probability of the new words: ${all.join(" × ")}${count > 1 ? ` = ${precise(Math.exp(score))}` : ""}. Its ln: ${score.toFixed(2)}${count > 1 ? `, divided by ${count} words: ${(score / count).toFixed(2)} (mean)` : ""}.`;
+    }
+    // A question for each method, with what is found by playing: { question, answer }.
+    function tried() {
+      const greedy = greedily(), found = searched(mostBeams), of = (one) => `'${text(one.path)}'`, means = (one) => `mean ${mean(one).toFixed(2)}`, likely = (one) => `probability ${precise(Math.exp(one.score))}, ${means(one)}`;
+      const node = saved([]);
+      if (!node) return null;
+      if (state.method === "nucleus") {
+        const [one, two, three] = distribution(node), both = one[1] + two[1];
+        return { question: `From which p on can ${quoted(three[0])} be the first word, at temperature 1? And with a higher temperature?`, answer: `From p above ${percent(both)}: until then ${quoted(one[0])} (${percent(one[1])}) and ${quoted(two[0])} (${percent(two[1])}) are enough. A higher temperature makes the likeliest words less likely, so the same p keeps more words.` };
+      }
+      if (!greedy || !found) return null;
+      const same = text(greedy.path) === text(found.path), wins = mean(found) > mean(greedy) + 1e-9;
+      if (state.method === "hand") return { question: `Greedy would write ${of(greedy)}, ${means(greedy)}. Can you write a text with a better mean?`, answer: wins ? `Yes: beam search with ${mostBeams} beams finds ${of(found)}, ${means(found)}.` : `Beam search with ${mostBeams} beams finds none.` };
+      if (state.method === "greedy") return { question: `Do the likeliest words make the likeliest text? Compare with beam search.`, answer: same ? `For this prompt beam search with ${mostBeams} beams finds the same text: ${likely(found)}.` : `Greedy: ${of(greedy)}, ${likely(greedy)}. Beam search with ${mostBeams} beams: ${of(found)}, ${likely(found)}. ${wins ? found.score > greedy.score ? "Greedy missed a text that is likelier as a whole and in the mean." : "The longer text has the better mean, the shorter one is likelier as a whole." : ""}` };
+      const each = Array.from({ length: mostBeams }, (_, index) => searched(index + 1)), { finished, lost, kept } = found.last, whole = [...finished, ...lost, ...kept].sort((a, b) => b.score - a.score)[0];
+      return { question: `From how many beams on is the best text another than greedy's? And if its log-probability were not divided by its words?`, answer: `${each.map((one, index) => `${index + 1}: ${one ? `${of(one)}, ${means(one)}` : "not known"}`).join("; ")}. Greedy: ${of(greedy)}. Not divided, of all texts that ${mostBeams} beams end with, ${of(whole)} would be the best: ${whole.score.toFixed(2)}. Each word more makes the sum smaller.` };
+    }
+    function verdict() {
+      const greedy = state.method === "hand" && over(state.path) && greedily(), mine = scored(state.path) / state.path.length;
+      if (!greedy) return null;
+      return mine > mean(greedy) + 1e-9 ? html("span", { class: "good" }, ` Yes: yours has ${mine.toFixed(2)}, greedy's ${mean(greedy).toFixed(2)}.`) : html("span", { class: "message" }, text(state.path) === text(greedy.path) ? " That is greedy's text." : ` Not yet: yours has ${mine.toFixed(2)}, greedy's ${mean(greedy).toFixed(2)}.`);
+    }
+    // What the colours mean, of those in sight.
+    function legend(all) {
+      const nodes = all.flatMap((column) => column.nodes), has = (kind) => nodes.some((node) => node.kind === kind), beam = state.method === "beam" && state.steps.length > 1, method = state.method;
+      const swatch = (style, said, struck) => html("span", { style: "display:inline-flex;gap:5px;align-items:center;white-space:nowrap" }, html("span", { style: `width:18px;height:12px;border-radius:3px;${style}` }), html("span", { style: struck ? "text-decoration:line-through" : "" }, said));
+      const tint = (colour) => `background:color-mix(in srgb, var(--${colour}) 45%, transparent);border:1px solid var(--${colour})`;
+      return [html("span", {}, beam ? "Box: a text up to this word. Number: its log-probability; bar: its share of the column's likeliest." : "Box: a next word. Bar and number: its probability after all words to its left."),
+        has("taken") && swatch(tint("orange"), { beam: "the best text", nucleus: "drawn" }[method] ?? "taken"), has("kept") && swatch(tint("blue"), beam ? "goes on" : method === "nucleus" ? "kept, may be drawn" : method === "greedy" ? "the likeliest" : "a choice"),
+        has("ended") && swatch(tint("green"), "ended, put aside"), has("cut") && swatch("border:1px solid var(--line)", method === "nucleus" ? "cut off" : "dropped", true),
+        method === "hand" && nodes.some((node) => node.cursor) && swatch("border:2px solid var(--ink)", "what Step takes"), all.some((column) => column.preview) && swatch("background:color-mix(in srgb, var(--blue) 18%, transparent)", "pale: what would follow it"),
+        nodes.some((node) => node.unsaved) && swatch("border:1px dashed var(--soft)", "dotted: what follows isn't saved here")].filter(Boolean);
+    }
 
-    let before = 0;
+    let before = 0, posed = null;
     function draw() {
-      const all = columns(), hand = state.method === "hand", count = hand ? clamp(state.path.length + 2, all.length, DEPTH) : all.length; // room for what a pointer may show
-      const wide = clamp(Math.floor(width() / Math.max(4, count)), 112, 160), gap = state.method === "beam" ? 24 : 18, path = way(all), isLit = (depth, index) => path.has(`${depth} ${index}`);
-      const rows = Math.max(3, ...all.map((column) => column.nodes.length));
-      const x = (depth) => depth * wide, y = (index) => 22 + index * ROW;
+      const all = columns(), hand = state.method === "hand", beam = state.method === "beam", count = hand ? clamp(state.path.length + 2, all.length, DEPTH) : all.length; // room for what a pointer may show
+      const gap = beam ? 24 : 18, path = way(all), isLit = (depth, index) => path.has(`${depth} ${index}`), least = clamp(Math.floor(width() / Math.max(4, count)), 104, 160);
+      // Each column is as wide as its longest word and number need.
+      const need = (column) => Math.max(...column.nodes.map((node) => long(name(node.word), 13) + long(node.show, 12) + 20), column.rest ? long(column.rest[0], 12) + long(column.rest[1], 12) + 20 : 0) + gap;
+      const wides = Array.from({ length: count }, (_, depth) => (all[depth] ? clamp(Math.ceil(need(all[depth])), least, 240) : least)), lefts = wides.map((_, depth) => wides.slice(0, depth).reduce((sum, one) => sum + one, 0)), whole = lefts.at(-1) + wides.at(-1);
+      const rows = Math.max(3, ...all.map((column) => column.nodes.length + (column.rest ? 1 : 0)));
+      const x = (depth) => lefts[depth], y = (index) => TOP + index * ROW, room = (column) => wides[column.depth] - gap;
       const edge = (column, node, index) => column.depth > 0 && node.parent >= 0 && svg("path", { d: `M${x(column.depth) + 6 - gap} ${y(node.parent) + 11}C${x(column.depth) + 4} ${y(node.parent) + 11} ${x(column.depth) + 2 - gap} ${y(index) + 11} ${x(column.depth) + 6} ${y(index) + 11}`,
-        fill: "none", stroke: isLit(column.depth, index) && node.beam ? "var(--ink)" : node.kind === "cut" ? "var(--line)" : node.kind === "taken" ? "var(--orange)" : "var(--blue)", "stroke-width": clamp(8 * (node.edge ?? node.width), 1, 7), opacity: column.preview ? 0.35 : isLit(column.depth, index) ? 1 : node.kind === "cut" || (node.beam && path.size) ? 0.35 : 0.8 });
-      const box = (column, node, index) => svg("g", { transform: `translate(${x(column.depth) + 6} ${y(index)})`, "data-path": node.path ? text(node.path) : null, "data-kind": node.kind, "data-node": `${column.depth} ${index}`, style: node.path ? "cursor:pointer" : "", opacity: column.preview ? 0.6 : null },
-        svg("title", {}, name(node.word)),
-        svg("rect", { y: (22 - ROW) / 2, width: wide - gap, height: ROW, fill: "transparent" }),
-        svg("rect", { width: wide - gap, height: 22, rx: 5, fill: node.kind === "cut" ? "transparent" : "var(--pale)", stroke: node.cursor || (node.beam && isLit(column.depth, index)) ? "var(--ink)" : node.kind === "taken" ? "var(--orange)" : node.unsaved ? "var(--soft)" : "transparent", "stroke-width": node.cursor || isLit(column.depth, index) || node.kind === "taken" ? 2 : 1, "stroke-dasharray": node.unsaved ? "2 3" : null }),
-        svg("rect", { class: "smooth", width: Math.max(2, (wide - gap) * clamp(node.width, 0, 1)), height: 22, rx: 5, fill: node.kind === "taken" ? "var(--orange)" : node.kind === "kept" ? "var(--blue)" : "var(--line)", opacity: 0.45 }),
-        svg("text", { x: 6, y: 16, class: node.kind === "cut" || node.cut ? "soft" : null, "text-decoration": node.kind === "cut" || node.cut ? "line-through" : null }, short(name(node.word), wide - gap - 13 - long(node.show, 12))),
-        svg("text", { class: "small", x: wide - gap - 4, y: 16, "text-anchor": "end" }, node.show));
-      const beam = state.method === "beam", aimed = beam && state.lit && all[state.lit.depth]?.nodes[state.lit.index]?.beam;
+        fill: "none", stroke: isLit(column.depth, index) && node.beam ? "var(--ink)" : colours[node.kind], "stroke-width": clamp(8 * (node.edge ?? node.width), 1, 7), opacity: column.preview ? 0.35 : isLit(column.depth, index) ? 1 : node.kind === "cut" || (node.beam && path.size) ? 0.35 : 0.8 });
+      const box = (column, node, index) => {
+        const aimedAt = state.lit && state.lit.depth === column.depth && state.lit.index === index, framed = node.cursor || aimedAt || (node.beam && isLit(column.depth, index)), wide = room(column);
+        return svg("g", { transform: `translate(${x(column.depth) + 6} ${y(index)})`, "data-path": node.path ? text(node.path) : null, "data-kind": node.kind, "data-node": `${column.depth} ${index}`, style: node.path ? "cursor:pointer" : "", opacity: column.preview ? 0.6 : null },
+          svg("title", {}, name(node.word)),
+          svg("rect", { y: (22 - ROW) / 2, width: wide, height: ROW, fill: "transparent" }),
+          svg("rect", { width: wide, height: 22, rx: 5, fill: node.kind === "cut" ? "none" : colours[node.kind], "fill-opacity": 0.12 }),
+          svg("rect", { class: "smooth", width: Math.max(2, wide * clamp(node.width, 0, 1)), height: 22, rx: 5, fill: colours[node.kind], opacity: 0.45 }),
+          svg("rect", { width: wide, height: 22, rx: 5, fill: "none", stroke: framed ? "var(--ink)" : node.kind === "taken" ? "var(--orange)" : node.unsaved ? "var(--soft)" : "none", "stroke-width": framed || node.kind === "taken" ? 2 : 1, "stroke-dasharray": node.unsaved && !framed ? "2 3" : null }),
+          svg("text", { x: 6, y: 16, class: node.kind === "cut" || node.cut ? "soft" : null, "text-decoration": node.kind === "cut" || node.cut ? "line-through" : null }, short(name(node.word), wide - 13 - long(node.show, 12))),
+          svg("text", { class: "small", x: wide - 4, y: 16, "text-anchor": "end" }, node.show));
+      };
+      const cutoff = (column) => { const at = column.nodes.findIndex((node) => node.cut); return state.method === "nucleus" && at > 0 && svg("path", { d: `M${x(column.depth) + 2} ${y(at) - 2.5}h${room(column) + 8}`, stroke: "var(--ink)", "stroke-width": 1.5, "stroke-dasharray": "4 3" }); };
+      const others = (column) => column.rest && svg("g", { class: "soft" }, [[column.rest[0], x(column.depth) + 12, "start"], [column.rest[1], x(column.depth) + 2 + room(column), "end"]].map(([said, at, anchor]) =>
+        svg("text", { class: "soft small", "text-anchor": anchor, "text-decoration": anchor === "start" && column.kept <= column.shownKept ? "line-through" : null, x: at, y: y(column.nodes.length) + 14 }, said)));
+      const aimed = beam && state.lit && all[state.lit.depth]?.nodes[state.lit.index]?.beam;
       const written = beam ? (aimed || bestBeam())?.path ?? [] : state.path, marks = Object.keys(MARKS).filter((mark) => all.some((column) => !column.preview && column.nodes.some((node) => node.word === mark)));
       const finished = beam || !over(state.path) ? "" : written.at(-1) === end ? "The text has ended." : `Stopped after ${DEPTH} words.`;
-      const tail = all.findLast((column) => !column.preview), dotted = all.some((column) => column.nodes.some((node) => node.unsaved));
-      const summary = `${{ beam: beamsSay, nucleus: () => (tail ? nucleusSays(all) : ""), greedy: () => "Greedy takes the likeliest word, always.",
-        hand: () => (finished ? "" : TOUCH ? "Tap a word; pale: what would follow the framed one." : `Click a word, or use the arrow keys; pale: what would follow. Step takes the word in the ${root.classList.contains("dark") ? "white" : "black"} frame.`) + (dotted && !ask ? " Dotted: what follows isn't saved here." : "") }[state.method]()}${marks.length ? ` ${marks.map((mark) => `${mark}: ${MARKS[mark]}`).join("; ")}.` : ""}`.trim();
-      board.replaceChildren(svg("svg", { width: count * wide, height: y(rows) + 24, style: "max-width:none", "aria-hidden": "true" },
+      const tail = all.findLast((column) => !column.preview);
+      const summary = `${{ beam: beamsSay, nucleus: () => (tail ? nucleusSays(all) : ""), greedy: () => "Greedy takes the likeliest word, always, whatever the others could lead to.",
+        hand: () => (finished ? "" : TOUCH ? "Tap a word to take it." : "Click a word to take it, or use the arrow keys.") }[state.method]()}${marks.length ? ` ${marks.map((mark) => `${mark}: ${MARKS[mark]}`).join("; ")}.` : ""}`.trim();
+      board.replaceChildren(svg("svg", { width: whole, height: y(rows) + 2, style: "max-width:none", "aria-hidden": "true" },
+        all.map((column) => svg("text", { class: "soft small", x: x(column.depth) + 12, y: 12 }, column.preview ? "would follow" : `word ${column.depth + 1}`)),
         all.map((column) => [column.nodes.map((node, index) => edge(column, node, index))]),
-        all.map((column) => [column.nodes.map((node, index) => box(column, node, index)), column.rest && svg("text", { class: "soft small", "text-decoration": column.kept <= column.shownKept ? "line-through" : null, x: x(column.depth) + 10, y: y(column.nodes.length) + 14 }, column.rest)])));
-      sentence.replaceChildren(html("span", { class: "soft" }, `${state.prompt} `), html("strong", {}, text(written.filter((word) => word !== end)) || (written.length ? "" : "…")), written.at(-1) === end ? html("strong", {}, ` ${end}`) : over(written) || !written.length ? "" : " …", aimed ? html("span", { class: "soft" }, ` ${aimed.score.toFixed(2)}`) : "");
-      if (count !== before) { board.scrollLeft = board.scrollWidth; before = count; }
+        all.map((column) => [column.nodes.map((node, index) => box(column, node, index)), others(column), cutoff(column)])));
+      sentence.replaceChildren(html("span", { class: "soft" }, `${state.prompt} `), html("strong", {}, text(written.filter((word) => word !== end)) || (written.length ? "" : "…")), written.at(-1) === end ? html("strong", {}, ` ${end}`) : over(written) || !written.length ? "" : " …");
+      const odds = chance(written) || `Nothing is written yet. The model's ${vocabulary} words are the choices.`, reason = whySays(all);
+      product.textContent = odds;
+      why.textContent = reason || (TOUCH ? "Tap a box: why does it stay, why is it dropped?" : "Point at a box, or use ↑ and ↓: why does it stay, why is it dropped?");
+      why.classList.toggle("soft", !reason);
+      keys.replaceChildren(...legend(all));
+      if (count !== before || all.length > 3) { if (count !== before) board.scrollLeft = board.scrollWidth; before = count; }
       fade();
-      sentences.replaceChildren(...(state.method === "beam" && state.steps.length > 1 ? beamsWritten() : []));
+      sentences.replaceChildren(...(beam && state.steps.length > 1 ? beamsWritten() : []));
       about.replaceChildren(finished ? html("b", { style: "color:var(--ink)" }, `${finished} `) : "", summary);
       message.textContent = state.message;
       for (const one of [stepper, runner]) one.disabled = ended();
-      const shownWords = tail ? tail.nodes.map((node) => `${name(node.word)} ${node.show}${node.kind === "cut" ? " (cut)" : ""}`).join(", ") : "none";
-      const next = over(written) || (state.method === "beam" && state.steps.length > 1) ? "The last column" : "Next words";
-      const described = `${METHODS.find(([key]) => key === state.method)[1]}: '${state.prompt} ${text(written)}'. ${next}: ${shownWords}. ${finished} ${summary} ${state.message}`;
-      board.setAttribute("aria-label", `Tree of next words. ${described}`);
+      backer.disabled = beam ? state.steps.length < 2 : !state.path.length;
+      const task = tried(), judged = verdict();
+      const posing = JSON.stringify([state.method, task]);
+      if (posing !== posed) { posed = posing; solution.open = false; solution.style.display = task ? "" : "none"; answer.textContent = task?.answer ?? ""; }
+      question.replaceChildren(...(task ? [html("b", {}, "Try: "), task.question, judged ?? ""] : []));
+      const shownWords = tail ? tail.nodes.map((node) => `${name(node.word)} ${node.show}${node.kind === "cut" ? " (dropped)" : node.kind === "ended" ? " (ended)" : ""}`).join(", ") : "none";
+      const next = over(written) || (beam && state.steps.length > 1) ? "The last column" : "Next words";
+      const described = `${reason} ${METHODS.find(([key]) => key === state.method)[1]}: '${state.prompt} ${text(written)}'. ${odds} ${next}: ${shownWords}. ${finished} ${summary} ${judged?.textContent ?? ""} ${state.message}`.trim();
+      board.setAttribute("aria-label", `Tree of next words. Up and down: a word and why it stays or is dropped; right or Enter: a step; left: back. ${described}`);
       say(described);
     }
 
+    const colours = { taken: "var(--orange)", kept: "var(--blue)", ended: "var(--green)", cut: "var(--line)" };
     const board = html("div", { class: "tree", tabindex: 0, role: "application", style: "min-height:9rem;overflow-x:auto" });
     const fade = fading(board);
-    const sentences = html("div", { "aria-hidden": "true" });
-    const sentence = html("p", { style: "font-size:16px" }), about = html("p", { class: "soft", "aria-hidden": "true" }), message = html("p", { class: "soft", role: "alert" });
-    const stepper = button("Step", async () => { await step(); draw(); }), runner = button("To the end", run);
+    const sentences = html("div", { style: "margin:8px 0;max-width:46rem" });
+    const sentence = html("p", { style: "font-size:16px" }), product = html("p", { class: "small soft", style: "min-height:1.45em" }), why = html("p", { "data-why": "", "aria-hidden": "true", style: "min-height:2.9em" });
+    const keys = html("div", { class: "small soft", "data-legend": "", style: "display:flex;flex-wrap:wrap;gap:2px 14px;margin:6px 0" });
+    const about = html("p", { class: "soft", "aria-hidden": "true" }), message = html("p", { class: "soft", role: "alert" });
+    const question = html("p", { "data-question": "" }), answer = html("p"), solution = html("details", {}, html("summary", {}, "What one finds"), answer);
+    const stepper = button("Step", async () => { await step(); draw(); }), runner = button("To the end", run), backer = button("Back", () => back());
     const p = slider("p", { min: 0.05, max: 1, step: 0.05, value: state.p, show: percent }, (value) => { state.p = value; draw(); });
     const temperature = slider("temperature", { min: 0.2, max: 3, step: 0.2, value: 1, show: (value) => value.toFixed(1) }, (value) => { state.temperature = value; draw(); });
     const beams = slider("beams", { min: 1, max: mostBeams, value: state.beams }, (value) => set({ beams: value }));
@@ -255,21 +366,33 @@ export default {
     };
     controls.append(...[chosen, own].filter(Boolean), buttons("", METHODS, state.method, (method) => { state.method = method; visible(); restart(); }), p, temperature, beams);
     visible();
-    stage.append(sentence, html("div", { class: "controls" }, stepper, runner, button("Start again", restart)), board, about, sentences, message);
+    stage.append(sentence, product, html("div", { class: "controls" }, stepper, runner, backer, button("Start again", restart)), board, keys, why, about, sentences, message, question, solution);
     const light = (lit) => { if (JSON.stringify(lit) !== JSON.stringify(state.lit)) { state.lit = lit; draw(); } };
-    hovering(board, "node", (hit) => { const [depth, index] = hit ? hit.node.split(" ").map(Number) : []; if (state.method === "beam" || state.method === "hand") light(hit && (state.method === "beam" || depth === state.path.length) ? { depth, index } : null); });
+    const placed = (one) => { const [depth, index] = one.node.split(" ").map(Number); return { depth, index }; };
+    hovering(board, "node", (hit) => light(hit && placed(hit)));
     const choose = async (path) => { if (state.method === "beam") return; await walk(path); draw(); };
-    board.addEventListener("click", (event) => { const hit = event.target.closest("[data-path]"); if (hit) choose(hit.dataset.path.split(" ")); });
+    board.addEventListener("click", (event) => { // where words aren't taken, a tap asks why
+      const taken = event.target.closest("[data-path]"), hit = event.target.closest("[data-node]");
+      if (taken) choose(taken.dataset.path.split(" "));
+      else if (hit) light(placed(hit.dataset));
+    });
+    function back() {
+      if (state.method !== "beam") return choose(state.path.slice(0, -1));
+      if (state.steps.length > 1) state.steps.pop();
+      Object.assign(state, { done: null, lit: null });
+      draw();
+    }
+    // One word up or down: from the last column's, on through the columns before it.
+    function look(all, dy) {
+      const places = all.flatMap((column, depth) => column.nodes.map((_, index) => ({ depth, index }))), at = places.findIndex((one) => JSON.stringify(one) === JSON.stringify(state.lit));
+      light(places[at < 0 ? places.findIndex((one) => one.depth === all.length - 1) : clamp(at + dy, 0, places.length - 1)]);
+    }
     arrows(board, (dx, dy) => {
-      const last = columns().findLast((column) => !column.preview), count = last?.nodes.length ?? 1;
-      if (state.method === "beam") {
-        if (dx > 0) return step().then(draw);
-        if (dx < 0) { if (state.steps.length > 1) state.steps.pop(); Object.assign(state, { done: null, lit: null }); return draw(); }
-        return light(state.steps.length > 1 ? { depth: last.depth, index: clamp((state.lit?.depth === last.depth ? state.lit.index : -1) + dy, 0, count - 1) } : null);
-      }
-      if (dx < 0) return choose(state.path.slice(0, -1));
-      if (dx > 0) return state.method === "hand" && last?.last ? choose(last.nodes[state.cursor].path) : step().then(draw);
-      Object.assign(state, { cursor: clamp(state.cursor + dy, 0, count - 1), lit: null });
+      const all = columns(), last = all.findLast((column) => !column.preview), hand = state.method === "hand";
+      if (dx < 0) return back();
+      if (dx > 0) return hand && last?.last ? choose(last.nodes[state.cursor].path) : step().then(draw);
+      if (!hand || over(state.path)) return look(all, dy);
+      Object.assign(state, { cursor: clamp(state.cursor + dy, 0, (last?.nodes.length ?? 1) - 1), lit: null });
       draw();
     }, () => step().then(draw));
     state.steps = first();
