@@ -56,7 +56,13 @@ explorers.clip_playground(clip, shown)
 # %% [markdown]
 # ## Sampling
 #
-# Each column holds the likeliest next words after the words that were taken. Walk the tree by hand, or let greedy, beam search or nucleus sampling walk it, one step at a time. What does a small `p` cut off, what does a high temperature let in, and do three beams share their beginning? Beam search compares texts of unlike length by their mean log-probability: for "a picture of a cat", what would it take without dividing by the number of words? The model is small and has read nothing but the course's captions, questions and made-up names (vem, pilk). A text ends with its full stop here. The model sees no picture, so it can't know whether there is a cat.
+# A column holds the likeliest next words after the words to its left, each with its probability. Point at a word (or use the arrow keys): why does it stay, why is it dropped?
+#
+# 1. By hand: greedy takes the likeliest word each time. Can you write a text with a better mean log-probability?
+# 2. Beam search: from how many beams on does its best text differ from greedy's? What would it take without dividing by the number of words? Do three beams share their beginning?
+# 3. Nucleus: what does a small `p` cut off, and what does a high temperature let in?
+#
+# The model is small and has read nothing but the course's captions, questions and made-up names (vem, pilk). A text ends with its full stop here. The model sees no picture, so it can't know whether there is a cat.
 
 # %%
 explorers.sampling_explorer(recipes.get("language").train_or_load(scale).model)

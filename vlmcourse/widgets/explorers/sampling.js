@@ -141,7 +141,9 @@ export default {
       state.cursor = Math.max(0, likely ?? 0);
     };
     const ended = () => (state.method === "beam" ? Boolean(state.done) : over(state.path));
+    // To the end; what is drawn can be drawn again.
     async function run() {
+      if (ended()) await restart();
       for (let count = 0; count < DEPTH && !ended() && !state.message; count += 1) await step();
       draw();
     }
@@ -188,7 +190,7 @@ export default {
     function nucleusSays(all) {
       const { kept, total, shownKept, sum } = all.at(-1), late = all.map((column) => column.late).filter(Boolean), rare = all.map((column) => column.rare).filter(Boolean);
       const stay = `${kept} of ${total} words ${kept === 1 ? "stays" : "stay"} in the nucleus, ${kept === 1 ? "with" : "together"} ${rounded(sum)}`;
-      const first = kept === total ? `All ${total} words stay in the nucleus.` : kept > shownKept ? `${stay}: these ${shownKept} and ${kept - shownKept} more.` : `${stay}: from the top, the fewest that reach p = ${percent(state.p)}. The next word is drawn from them.`;
+      const first = kept === total ? `All ${total} words stay in the nucleus.` : kept > shownKept ? `${stay}: these ${shownKept} and ${kept - shownKept} more.` : `${stay}: from the top, the fewest that reach p = ${percent(state.p)}. The next word is drawn from them.${over(state.path) ? " 'To the end' draws another text." : ""}`;
       const drawn = rare.length ? ` ${listed(rare)} ${rare.length > 1 ? "were" : "was"} drawn from the others (lowest in ${rare.length > 1 ? "their columns" : "its column"}).` : "";
       const before = late.length ? ` ${listed(late)} (orange, struck through) ${late.length > 1 ? "were" : "was"} drawn with other settings.` : "";
       const dotted = all.some((column) => column.nodes.some((node) => node.unsaved)) ? " Dotted words are never drawn here; with a kernel the model draws from all words." : "";
@@ -214,7 +216,7 @@ export default {
         const also = isGreedy(beam) ? beam.alien ? "greedy's text, for comparison" : "greedy's text" : "";
         return html("div", { class: `small${left(beam) || beam.why != null ? " soft" : ""}`, "data-beam": text(words), "data-lost": beam.why ? "1" : null, style: "display:flex;flex-wrap:wrap;gap:0 12px;padding:2px 0;border-top:1px solid var(--line)" },
           html("span", { class: "soft", style: "flex:none;min-width:11.5em;white-space:nowrap;font-variant-numeric:tabular-nums" }, `${beam.score.toFixed(digits)} / ${words.length} = ${mean(beam).toFixed(digits)}`),
-          html("span", { style: `flex:none;max-width:100%;${beam === best && state.done ? "font-weight:600" : beam.why ? "text-decoration:line-through" : ""}` }, count > 0 && html("mark", {}, text(words.slice(0, count))), ` ${text(words.slice(count))}`),
+          html("span", { style: `flex:none;max-width:100%;${beam === best && state.done ? "font-weight:600" : beam.why ? "text-decoration:line-through" : ""}` }, count > 0 && html("mark", {}, text(words.slice(0, count))), words.length === 1 && closed(beam) ? `'${end}' alone` : ` ${text(words.slice(count))}`),
           html("span", { class: "soft" }, [fate(beam), also].filter(Boolean).join("; ")));
       })];
     }
@@ -333,7 +335,8 @@ export default {
       sentences.replaceChildren(...(beam && state.steps.length > 1 ? beamsWritten() : []));
       about.replaceChildren(finished ? html("b", { style: "color:var(--ink)" }, `${finished} `) : "", summary);
       message.textContent = state.message;
-      for (const one of [stepper, runner]) one.disabled = ended();
+      stepper.disabled = ended();
+      runner.disabled = ended() && state.method !== "nucleus";
       backer.disabled = beam ? state.steps.length < 2 : !state.path.length;
       const task = tried(), judged = verdict();
       const posing = JSON.stringify([state.method, task]);

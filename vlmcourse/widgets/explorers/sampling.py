@@ -22,7 +22,7 @@ LENGTH, WORDS, MAX_BEAMS, TAIL = 6, 9, 4, 16
 how likely all other words are."""
 LIKELY = 0.05
 """A word so likely can be taken without a kernel, after words that were likely, too."""
-CHOICES, RARE = (9, 3, 2, 1, 1), 0.01
+CHOICES, RARE = (9, 3, 3, 2, 2), 0.01
 """Likeliest words that can be taken in any case, in each column; of those less likely than RARE only two."""
 DRAWN = {1.0: 4, 2.0: 2, 3.0: 8}
 """{temperature: texts drawn at it}, so that a hot walk finds its way without a kernel."""
