@@ -210,7 +210,7 @@ export default {
       const rows = [...alive.filter((beam) => !left(beam)), ...alive.filter(left), ...[...lost].sort(better)], isGreedy = (beam) => greedy && text(greedy.path) === text(beam.path);
       if (greedy && !rows.some(isGreedy)) rows.push({ ...greedy, why: "", alien: true });
       const shared = (one, other) => { let count = 0; while (count < one.length && one[count] === other[count]) count += 1; return count; };
-      const digits = new Set(rows.map((beam) => mean(beam).toFixed(2))).size < rows.length ? 3 : 2; // of the mean: a tie needs one more
+      const means = rows.map(mean).sort((a, b) => b - a), digits = means.some((value, index) => index > 0 && means[index - 1] - value < 0.01) ? 3 : 2; // of the mean: like ones need one more
       return [html("div", { class: "small soft" }, "Log-probability / words = mean, the best first; marked: a beginning shared with another text."), ...rows.map((beam) => {
         const count = beam.why != null ? 0 : Math.max(0, ...alive.filter((other) => other !== beam).map((other) => shared(beam.path, other.path))), words = beam.path;
         const also = isGreedy(beam) ? beam.alien ? "greedy's text, for comparison" : "greedy's text" : "";
