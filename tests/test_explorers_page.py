@@ -515,6 +515,33 @@ def test_a_mark_is_filled_where_it_holds_at_the_next_step_too_and_jumped_gates_l
         assert page.locator("[data-was]").count() == 0
 
 
+def test_a_curve_names_its_gate_and_a_mark_what_was_said(chromium):
+    data = gestures.kept()["gates"]["data"]
+    with gestures.explorer_page(chromium, "gates", viewport={"width": 1000, "height": 900}) as page:
+        plot, pointed = page.locator("[role=application]").first, page.locator("[data-pointed]")
+        box, seen = plot.bounding_box(), set()
+        for y in range(20, 120, 2):
+            page.mouse.move(box["x"] + box["width"] - 40, box["y"] + y)
+            seen |= set(pointed.all_text_contents())
+        named = {words.split(":")[0] for words in seen}
+        assert named == set(data["names"])
+        thing = page.locator("[data-right=thing]").last.bounding_box()
+        page.mouse.move(thing["x"] + 2, thing["y"] + 4)
+        said = page.locator("[data-written='0']").inner_text()
+        assert pointed.text_content() == f"step {data['steps'][-1]}: {said}"
+        assert f"{data['nouns'][0][0]} at steps" in plot.get_attribute("aria-label")
+        page.locator("[data-gate='2'] text").first.hover()  # a row shows its curve
+        assert pointed.text_content().split(":")[0] == data["names"][2]
+
+
+def test_on_a_phone_the_gates_stand_right_below_what_is_said(chromium):
+    with gestures.explorer_page(chromium, "gates", **PHONE) as page:
+        first = page.locator("[data-picture='0']").bounding_box()["y"]
+        gate = page.locator("[data-gate='5']").bounding_box()
+        assert first < gate["y"] < gate["y"] + gate["height"] < first + 650
+        assert page.locator("[data-answer]").first.bounding_box()["y"] > gate["y"]
+
+
 def test_a_finger_that_scrolls_over_the_curves_moves_nothing(chromium):
     touch = {"viewport": {"width": 390, "height": 700}, "has_touch": True}
     with gestures.explorer_page(chromium, "gates", **touch) as page:
@@ -570,7 +597,8 @@ def test_the_browser_finds_the_answer_about_each_scene(chromium, monkeypatch):
         gestures.click("svg circle >> nth=4"): ((4, 0), "pink"),
         gestures.key("[role=application]", "ArrowDown"): ((2, 0), "pink"),
         gestures.key("[role=application]", "Home"): ((4, 0), "pink"),
-        gestures.click("[data-first] >> nth=49"): ((2, 1), "pink"),  # of the third grid
+        gestures.click("[data-first] >> nth=9"): ((2, 1), "pink"),
+        gestures.click("[data-count=one][data-on=white]"): ((2, 1), "white"),
         gestures.click("[data-first] >> nth=19"): ((4, 3), "white"),
     }
     with gestures.explorer_page(chromium, "scene", seen[0][1][MIME]["data"]) as page:
@@ -598,18 +626,19 @@ def test_the_map_counts_what_each_model_says_first_and_frames_the_scene_of_now(c
     data = gestures.kept()["scene"]["data"]
     with gestures.explorer_page(chromium, "scene") as page:
         root, squares = page.locator(".explorer"), page.locator("[data-first]")
-        first = squares.evaluate_all("all => all.map(one => one.dataset.first.split(' '))")
-        backgrounds, count = [name for name, _ in data["backgrounds"]], 20
-        assert len(first) == len(data["models"]) * len(backgrounds) * count
-        for row, (name, _) in enumerate(data["models"]):
-            for column, background in enumerate(backgrounds):
-                start = (row * len(backgrounds) + column) * count
+        count, start = 20, data["background"]
+        for background, _ in data["backgrounds"]:
+            page.locator(f"button[data-background={background}]").click()
+            first = squares.evaluate_all("all => all.map(one => one.dataset.first.split(' '))")
+            assert len(first) == len(data["models"]) * count
+            for row, (name, _) in enumerate(data["models"]):
                 said = [
-                    sum(word in one for one in first[start : start + count])
+                    sum(word in one for one in first[row * count : (row + 1) * count])
                     for word in data["words"]
                 ]
                 kept = page.locator(f"[data-tally='{name}'][data-on={background}]")
                 assert kept.text_content() == "{}:{}".format(*said)
+        page.locator(f"button[data-background={start}]").click()
         gestures.press("Change places")(root)
         for row, (name, _) in enumerate(data["models"]):
             frame = page.locator(f"[data-now='{name}']")
@@ -623,10 +652,46 @@ def test_the_map_counts_what_each_model_says_first_and_frames_the_scene_of_now(c
             shown = page.locator(f"[data-model='{name}'] strong").inner_text()
             assert framed == shown, name
             assert row or framed in ("cat", "car")
+        # in words: what is pointed at, else what is framed
+        told = page.locator("[data-told]")
+        assert told.inner_text().startswith("Framed: cat bottom right, car top left: Flamingo says")
+        page.locator("[data-map=BLIP] [data-first]").nth(4).hover()
+        word = page.locator("[data-map=BLIP] [data-first]").nth(4).get_attribute("data-first")
+        assert told.inner_text().startswith(f"cat top right, car top left: BLIP says {word} .")
+        page.locator("[data-count=CLIP][data-on=white]").hover()
+        one, other = page.locator("[data-tally=CLIP][data-on=white]").text_content().split(":")
+        assert f"CLIP on white: cat {one}, car {other}, neither" in told.inner_text()
         # what is not among the likeliest is no zero
         gestures.press("Start again")(root)
         label = page.locator("[data-model='BLIP-2'] svg").get_attribute("aria-label")
         assert "car <" in label and page.locator("[data-model='BLIP-2'] [data-below=car]").count()
+
+
+def test_a_thing_follows_the_hand_and_settles_on_a_dot(chromium):
+    with gestures.explorer_page(chromium, "scene") as page:
+        thing = page.locator("[data-thing='0']")
+        box = thing.bounding_box()
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        page.mouse.move(x, y)
+        page.mouse.down()
+        page.mouse.move(x + 25, y + 10, steps=5)
+        assert thing.bounding_box()["x"] == pytest.approx(box["x"] + 25, abs=1)
+        page.mouse.move(x + 60, y + 90, steps=5)
+        assert thing.bounding_box()["y"] == pytest.approx(box["y"] + 90, abs=1)
+        page.mouse.up()
+        middle = page.locator("[role=application] svg").bounding_box()
+        settled = thing.bounding_box()
+        assert settled["x"] + settled["width"] / 2 == pytest.approx(middle["x"] + 140, abs=1)
+        assert "cat in the middle" in page.locator("[role=application]").get_attribute("aria-label")
+
+
+def test_a_finger_can_hit_a_square(chromium):
+    with gestures.explorer_page(chromium, "scene", has_touch=True, is_mobile=True, **PHONE) as page:
+        box = page.locator("[data-map=CLIP] [data-first]").first.bounding_box()
+        assert min(box["width"], box["height"]) > 17
+        models, likely = page.locator("[data-model]").last, page.locator("[data-answer]").first
+        below = likely.bounding_box()["y"] - models.bounding_box()["y"]
+        assert 0 < below < 120  # a tap on a model is answered on the screen
 
 
 @pytest.mark.parametrize("threshold", ["0", "0.1", "0.5"])

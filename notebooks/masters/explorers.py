@@ -70,10 +70,10 @@ explorers.sampling_explorer(recipes.get("language").train_or_load(scale).model)
 # %% [markdown]
 # ## Gates
 #
-# How Flamingo's gates opened while it trained: drag the line, or press Play. Or set them yourself: all by one factor, or a single gate by hand (with a kernel: any gates together, any text). The trained model speaks of five pictures with its gates where they then are. Guess before you look:
+# How Flamingo's gates opened while it trained: drag the line, point at a curve, or press Play. Or set them yourself: all by one factor, or a single gate by hand (with a kernel: any gates together, any text). The trained model speaks of five pictures with its gates where they then are. Guess before you look:
 #
 # 1. What will it say of the five pictures with all gates closed?
-# 2. While it trains, does the thing or the background become right first for the pizza, and by how many saved steps? And for the train? Count filled marks only: after a hollow one the next saved step is wrong again.
+# 2. Frame the pizza and read the marks under the loss. As the gates open (all other weights are those of the end), does the thing or the background become right first, and by how many saved steps? And for the train? Count filled marks only: after a hollow one the next saved step is wrong again.
 # 3. Close all gates, then put one on its dotted mark, where training left it. Which gate alone names the most of the five things (lesson 11)? With a feed-forward gate alone, does the sentence change with the picture? Why not?
 # 4. "Who learns": with all gates closed, which parameters get a gradient, and how many times as large is the gates' own as at the end of training?
 
@@ -158,13 +158,12 @@ explorers.threshold_explorer(*explorer_models.noisy_captions(blip, scale))
 # %% [markdown]
 # ## A scene of your own
 #
-# A cat and a car, at five places, on any background (with a kernel: any things, anywhere, at any size): drag them and compare what each model says first. Flamingo, BLIP-2, BLIP and Frozen go on with words; CLIP chooses among the three texts of the code.
+# A cat and a car, at five places, on any background (with a kernel: any things, anywhere, at any size): drag them and compare what each model says first. Flamingo, BLIP-2, BLIP and Frozen go on with words; CLIP chooses among three texts: a cat, a car, a dog.
 #
-# 1. Guess, then read it from the small squares: which models never say car first, on any background? Which says it more often than cat, and on which backgrounds?
+# 1. Guess, then read it from the bars: which models never say car first, on any background? Which says it more often than cat, and on which backgrounds? The cat's drawing covers more of the picture than the car's, so size alone may decide.
 # 2. Which changes its first word when cat and car change places? Does the background matter?
 # 3. Put the cat in the middle and the car at bottom right: they overlap, the car in front. What do the models see now?
-#
-# 4. With a kernel: which model names the larger thing first?
+# 4. With a kernel: make the car the larger of the two. Which models still say cat first?
 
 # %%
 explorers.scene_maker(

@@ -33,42 +33,64 @@ export default {
     const COLOURS = ["var(--orange)", "var(--crimson)", "var(--pink)", "var(--green)"], names_ = (answer, word) => answer.split(" ").includes(word);
     const colourOf = (answer) => COLOURS[[...new Set([...words, ...state.things.map((one) => one.word)])].findIndex((word) => names_(answer, word)) % COLOURS.length] ?? "var(--soft)";
     const where = ({ x, y }) => [["top", "", "bottom"][Math.min(2, Math.floor(3 * y))], ["left", "", "right"][Math.min(2, Math.floor(3 * x))]].filter(Boolean).join(" ") || "in the middle";
-    // What each model says first at all placements on each background: a square for each, the first thing's place downwards, the second's to the right.
-    const HEAD = 18, COUNT = 20;
-    let map = { wide: 0 };
-    function drawMap(wide) {
-      const name = 62, per = Math.floor((wide - name) / colours.length), square = clamp(Math.floor((per - 6) / positions.length), 4, 12), grid = square * positions.length, high = grid + COUNT;
-      const at = (column, row) => [name + column * per, HEAD + row * high], places = positions.map(([x, y]) => where({ x, y })), told = [];
-      const column = svg("rect", { y: 0, width: grid + 6, height: HEAD + names.length * high, rx: 4, fill: "var(--pale)" });
-      const frames = names.map((one) => svg("rect", { "data-now": one, width: square + 1, height: square + 1, fill: "none", stroke: "var(--ink)", "stroke-width": 2 }));
-      const drawn = svg("svg", { width: wide, height: HEAD + names.length * high, role: "img", style: "cursor:pointer" }, column,
-        colours.map((background, number) => svg("rect", { x: at(number)[0], y: 3, width: grid, height: 10, rx: 2, fill: `rgb(${backgrounds[background].join()})`, stroke: "var(--line)" }, svg("title", {}, background))),
-        names.map((one, row) => [svg("text", { class: "small", x: 0, y: at(0, row)[1] + grid / 2 + 4 }, one), svg("text", { class: "small soft", x: 0, y: at(0, row)[1] + grid + 12 }, words.join(" : ")),
-          colours.map((background, number) => {
-            const [x, y] = at(number, row), counts = words.map(() => 0);
-            const squares = positions.map((_, a) => positions.map((_, b) => {
-              if (a === b) return null;
-              const [first] = answersAt(one, a, b, background)[0];
-              words.forEach((word, index) => { counts[index] += names_(first, word); });
-              return svg("rect", { "data-first": first, x: x + b * square, y: y + a * square, width: square - 1, height: square - 1, fill: colourOf(first) }, svg("title", {}, `${words[0]} ${places[a]}, ${words[1]} ${places[b]}, on ${background}: ${first}`));
-            }));
-            told.push(`${one} on ${background} ${counts.join(" to ")}`);
-            return [squares, svg("text", { class: "small", "data-tally": one, "data-on": background, x: x + grid / 2 - 0.5, y: y + grid + 12, "text-anchor": "middle", style: counts[1] > counts[0] ? "font-weight:700" : "" }, counts.join(":"))];
-          })]), frames);
-      drawn.setAttribute("aria-label", `Said first at all placements, ${words.join(" to ")}: ${told.join("; ")}.`);
-      drawn.addEventListener("click", (event) => {
-        const box = drawn.getBoundingClientRect(), x = event.clientX - box.left - name, y = event.clientY - box.top - HEAD, number = clamp(Math.floor(x / per), 0, colours.length - 1), row = Math.floor(y / high);
-        const [a, b] = [y - row * high, x - number * per].map((one) => Math.floor(one / square)), hit = row >= 0 && a !== b && a < positions.length && b >= 0 && b < positions.length;
-        if (row >= 0) state.model = names[Math.min(row, names.length - 1)];
-        if (typed) typed.input.value = text();
-        changed({ ...(x >= 0 && { background: colours[number] }), ...(hit && { things: begin().map((one, index) => { const [px, py] = positions[[a, b][index]]; return { ...one, x: px, y: py }; }) }) });
-      });
-      const frame_ = () => {
-        const [a, b] = state.things.map(placeOf), number = colours.indexOf(state.background);
-        column.setAttribute("x", at(number)[0] - 3.5);
-        frames.forEach((one, row) => { const [x, y] = at(number, row); one.setAttribute("x", x + b * square - 1); one.setAttribute("y", y + a * square - 1); });
+    // What each model says first at all placements: counts on every background, and of that of now a square for each placement, the
+    // first thing's place downwards, the second's to the right.
+    const places = positions.map(([x, y]) => where({ x, y })), signs = positions.map(([x, y]) => ({ "-1 -1": "↖", "1 -1": "↗", "-1 1": "↙", "1 1": "↘" })[`${Math.sign(x - 0.5)} ${Math.sign(y - 0.5)}`] ?? "·");
+    const pairs = positions.flatMap((_, a) => positions.flatMap((_, b) => (a === b ? [] : [[a, b]]))), COUNT = 30, NAME = 62;
+    const firstAt = (name, a, b, background) => answersAt(name, a, b, background)[0];
+    const counts = Object.fromEntries(names.map((name) => [name, Object.fromEntries(colours.map((background) => { const first = pairs.map(([a, b]) => firstAt(name, a, b, background)[0]); return [background, words.map((word) => first.filter((one) => names_(one, word)).length)]; }))]));
+    const go = (changes, name) => { if (name) state.model = name; if (typed) typed.input.value = text(); changed(changes); };
+    // The counts: each a bar, split by colours.
+    function drawCounts(wide) {
+      const per = (wide - NAME) / colours.length, bar = per - 8, at = (row) => 16 + row * COUNT;
+      const drawn = svg("svg", { width: wide, height: at(names.length), role: "img", style: "cursor:pointer" },
+        svg("rect", { x: NAME + colours.indexOf(state.background) * per, y: 0, width: per, height: at(names.length), rx: 4, fill: "var(--pale)" }),
+        colours.map((background, column) => svg("rect", { x: NAME + column * per + 4, y: 3, width: bar, height: 9, rx: 2, fill: `rgb(${backgrounds[background].join()})`, stroke: "var(--line)" })),
+        names.map((name, row) => [svg("text", { class: "small", x: 0, y: at(row) + 16 }, name), colours.map((background, column) => {
+          const [first, second] = counts[name][background], x = NAME + column * per + 4, unit = bar / pairs.length;
+          return svg("g", { "data-count": name, "data-on": background }, svg("rect", { x: x - 4, y: at(row), width: per, height: COUNT, fill: "transparent" }),
+            [[0, first, colourOf(words[0])], [first, pairs.length - first - second, "var(--soft)"], [pairs.length - second, second, colourOf(words[1])]].map(([from, many, fill]) => many > 0 && svg("rect", { x: x + unit * from, y: at(row) + 3, width: unit * many, height: 8, fill })),
+            svg("text", { class: "small", "data-tally": name, "data-on": background, x: x + bar / 2, y: at(row) + 24, "text-anchor": "middle", style: second > first ? "font-weight:700" : "" }, `${first}:${second}`));
+        })]));
+      drawn.setAttribute("aria-label", `Said first at the ${pairs.length} placements, ${words.join(" to ")}. ${names.map((name) => `${name}: ${colours.map((background) => `${background} ${counts[name][background].join(" to ")}`).join(", ")}`).join(". ")}.`);
+      const hit = (event) => event.target.closest("[data-count]")?.dataset;
+      drawn.addEventListener("pointermove", (event) => { const one = hit(event); if (one) { const [first, second] = counts[one.count][one.on]; tell(`${one.count} on ${one.on}: ${words[0]} ${first}, ${words[1]} ${second}, neither ${pairs.length - first - second} of ${pairs.length}`); } });
+      drawn.addEventListener("pointerleave", () => tell());
+      drawn.addEventListener("click", (event) => { const one = hit(event); if (one) go({ background: one.on }, one.count); });
+      return drawn;
+    }
+    // The squares: larger where a finger must hit them.
+    function drawSquares(wide) {
+      const rough = matchMedia("(pointer: coarse)").matches || wide < 380, columns = Math.min(names.length, rough ? 3 : names.length), per = wide / columns, square = clamp(Math.floor((per - 18) / positions.length), 8, rough ? 21 : 14), grid = square * positions.length, high = grid + 40;
+      const corner = (number) => [(number % columns) * per + 14, Math.floor(number / columns) * high + 32], [na, nb] = state.things.map(placeOf);
+      const drawn = svg("svg", { width: wide, height: high * Math.ceil(names.length / columns), role: "img", style: "cursor:pointer" }, names.map((name, number) => {
+        const [x, y] = corner(number);
+        return svg("g", { "data-map": name }, svg("text", { class: "small", x, y: y - 20, style: name === state.model ? "font-weight:700" : "" }, name), signs.map((sign, at) => [[x + (at + 0.5) * square, y - 4], [x - 8, y + (at + 0.5) * square + 4]].map(([left, top]) => svg("text", { class: "small soft", x: left, y: top, "text-anchor": "middle" }, sign))),
+          pairs.map(([a, b]) => svg("rect", { "data-first": firstAt(name, a, b)[0], x: x + b * square, y: y + a * square, width: square - 1, height: square - 1, rx: 1, fill: colourOf(firstAt(name, a, b)[0]) })),
+          svg("rect", { "data-now": name, x: x + nb * square - 1, y: y + na * square - 1, width: square + 1, height: square + 1, fill: "none", stroke: "var(--ink)", "stroke-width": 2 }));
+      }));
+      drawn.setAttribute("aria-label", `On ${state.background}: ${names.map((name) => `${name} says ${words[0]} first${pairs.map(([a, b]) => [a, b, firstAt(name, a, b)[0]]).filter(([, , first]) => !names_(first, words[0])).map(([a, b, first], at) => `${at ? "; " : ", but "}${first} with ${words[0]} ${places[a]} and ${words[1]} ${places[b]}`).join("") || " everywhere"}`).join(". ")}.`);
+      const hit = (event) => {
+        const box = drawn.getBoundingClientRect(), px = event.clientX - box.left, py = event.clientY - box.top, number = Math.min(Math.floor(py / high) * columns + clamp(Math.floor(px / per), 0, columns - 1), names.length - 1), [x, y] = corner(number), [a, b] = [py - y, px - x].map((one) => Math.floor(one / square));
+        return { name: names[number], a, b, on: a !== b && [a, b].every((one) => one >= 0 && one < positions.length) };
       };
-      return { wide, drawn, frame: frame_ };
+      drawn.addEventListener("pointermove", (event) => { const { name, a, b, on } = hit(event); tell(on ? `${words[0]} ${places[a]}, ${words[1]} ${places[b]}: ${name} says ${firstAt(name, a, b)[0]} ${percent(firstAt(name, a, b)[1])}` : undefined); });
+      drawn.addEventListener("pointerleave", () => tell());
+      drawn.addEventListener("click", (event) => {
+        const { name, a, b, on } = hit(event);
+        go(on ? { things: begin().map((one, index) => { const [px, py] = positions[[a, b][index]]; return { ...one, x: px, y: py }; }) } : {}, name);
+      });
+      return drawn;
+    }
+    // Below both, in words, what is pointed at, else what is framed.
+    function tell(words_) {
+      const [[word, value]] = state.answers.length ? state.answers : [["", null]], [a, b] = state.things.map(placeOf);
+      told_.textContent = words_ ?? (a >= 0 && b >= 0 && value !== null ? `Framed: ${words[0]} ${places[a]}, ${words[1]} ${places[b]}: ${state.model} says ${word} ${percent(value)}` : "");
+    }
+    function drawMap(wide) {
+      counted.replaceChildren(html("p", { class: "small", style: "margin:0 0 4px" }, `Said first, ${words.join(" : ")}, of ${pairs.length} placements (click one):`), drawCounts(wide),
+        html("p", { class: "small", style: "margin:10px 0 2px" }, `On ${state.background}: ↓ the ${words[0]}'s place, → the ${words[1]}'s (click a square):`), drawSquares(wide), told_);
+      tell();
     }
     // What each model answers now, as far as it is known.
     const all = () => Object.fromEntries(names.map((name) => [name, name === state.model ? state.answers : saved(name)?.answers ?? []]));
@@ -120,6 +142,13 @@ export default {
       const [best] = positions.filter(([x, y]) => (x - one.x) * dx + (y - one.y) * dy > 1e-6).sort((a, b) => cost(a) - cost(b));
       if (best) move(...best);
     }
+    // What is held is drawn where the hand is; the answers are those of the place that is nearest.
+    function follow() {
+      const image = held?.at && canvas.querySelector(`[data-thing="${state.chosen}"]`);
+      if (!image) return;
+      const [x, y] = held.at.map((one) => (clamp(one, 0, 1) - thing().size / 2) * side());
+      for (const one of [image, canvas.querySelector("[data-frame]")]) { one.setAttribute("x", x); one.setAttribute("y", y); }
+    }
     function exchange() {
       const from = state.things.map(({ x, y }) => ({ x, y }));
       state.things.forEach((one, index) => Object.assign(one, from[(index + 1) % from.length]));
@@ -143,8 +172,9 @@ export default {
         svg("rect", { width: wide, height: wide, fill: `rgb(${backgrounds[state.background].join()})` }),
         !ask && positions.map(([x, y]) => svg("circle", { cx: x * wide, cy: y * wide, r: 5, fill: "#00000090", stroke: "#ffffffb0" })),
         state.things.map((one, index) => svg("image", { "data-thing": index, style: "touch-action:none", href: drawn[one.word], x: (one.x - one.size / 2) * wide, y: (one.y - one.size / 2) * wide, width: one.size * wide, height: one.size * wide })),
-        here && svg("rect", { x: (here.x - here.size / 2) * wide, y: (here.y - here.size / 2) * wide, width: here.size * wide, height: here.size * wide, fill: "none", stroke: "#1c1c1c", "stroke-dasharray": "5 4", "stroke-width": 1.5, "pointer-events": "none" }),
+        here && svg("rect", { "data-frame": true, x: (here.x - here.size / 2) * wide, y: (here.y - here.size / 2) * wide, width: here.size * wide, height: here.size * wide, fill: "none", stroke: "#1c1c1c", "stroke-dasharray": "5 4", "stroke-width": 1.5, "pointer-events": "none" }),
         here && ask && svg("circle", { "data-handle": true, cx: clamp((here.x + here.size / 2) * wide, 8, wide - 8), cy: clamp((here.y + here.size / 2) * wide, 8, wide - 8), r: 8, fill: "#D98A00", stroke: "#1c1c1c", style: "cursor:nwse-resize;touch-action:none" })));
+      follow();
       swatches.replaceChildren(html("span", { style: width() < 480 ? "flex-basis:100%" : "" }, "background:"), ...colours.map((name) => html("button", { type: "button", title: name, "aria-label": `background ${name}`, "data-background": name, "aria-pressed": String(name === state.background),
         onclick: () => { changed({ background: name }); swatches.querySelector(`[data-background=${name}]`)?.focus(); },
         style: `width:30px;padding:0;background:rgb(${backgrounds[name].join()});${name === state.background ? "outline:3px solid var(--ink);outline-offset:1px" : ""}` })));
@@ -173,29 +203,26 @@ export default {
       }
       if (apart) apart.textContent = `Of ${state.texts[names[listed]].split(",").length} texts, whose probabilities sum to 1:`;
       heads.style.cssText = row();
-      heads.replaceChildren(html("span", {}, "model"), html("span", {}, "says first"), html("span", { style: "grid-column:span 2" }, "probability"));
-      key.replaceChildren(...seen.map((thing) => html("span", { style: "display:inline-flex;align-items:center;gap:4px" }, html("img", { src: drawn[thing], width: 22, height: 22, alt: "" }), html("span", { style: `color:${colourOf(thing)}` }, "■"), thing)), html("span", {}, html("span", { style: "color:var(--soft)" }, "■"), " not in the picture"));
+      heads.replaceChildren(html("span", {}, "model"), html("span", {}, "says first"), html("span", { style: "grid-column:span 2" }, "probability, 0 to 1"));
+      key.replaceChildren(...seen.map((thing) => html("span", { style: "display:inline-flex;align-items:center;gap:4px" }, html("img", { src: drawn[thing], width: 22, height: 22, alt: "" }), html("span", { style: `color:${colourOf(thing)}` }, "■"), thing)), html("span", {}, html("span", { style: "color:var(--soft)" }, "■"), " ✗ not in the picture"), html("span", { style: "display:inline-flex;align-items:center;gap:4px" }, svg("svg", { width: 12, height: 9, "aria-hidden": "true", style: "flex:none" }, svg("rect", { x: 0.5, y: 0.5, width: 11, height: 8, fill: "none", stroke: "var(--ink)", "stroke-dasharray": "2 1.5" })), "at most"));
       result.replaceChildren(html("p", { style: "margin-top:0" }, `${state.model} ${choosing ? "chooses among" : "goes on"}: `, html("strong", {}, text()), choosing ? "" : " …"),
         bars(beside() ? wide : Math.min(column(), 372), rows.map(([name, value]) => ({ name, value: value ?? 0, upto: value === null ? least : null, mark: earlier[name], said: value === null ? below : percent(value), colour: colourOf(name), data: { "data-answer": name } })), { label: `Answers of ${state.model}: ${told}`, room: answers.length ? 0 : 90 }),
         html("p", { class: "small soft" }, [rows.some(([, value]) => value === null) && `Outlined: not among its ${answers.length} likeliest.`, Object.keys(earlier).length && "Tick: before the last change."].filter(Boolean).join(" ")),
         ...(ask ? [html("p", { class: "small" }, `This scene: ${state.split}.`)] : []));
       const mapped = saved() !== null, room = Math.min(column(), 480);
       counted.style.display = mapped ? "" : "none";
-      if (mapped && map.wide !== room) {
-        map = drawMap(room);
-        counted.replaceChildren(html("p", { class: "small", style: "margin:0 0 4px" }, `Said first at each placement: the ${words[0]}'s place downwards, the ${words[1]}'s to the right, each ↖ ↗ ↙ ↘ and middle. Click one to go there.`), map.drawn);
-      }
-      if (mapped) map.frame();
-      columns.style.gridTemplate = beside() ? `"picture models" auto "answers map" 1fr / ${wide}px minmax(0, 1fr)` : `"picture" "models" "map" "answers" / minmax(0, 1fr)`;
+      if (mapped) drawMap(room);
+      columns.style.gridTemplate = beside() ? `"picture models" auto "answers map" 1fr / ${wide}px minmax(0, 1fr)` : `"picture" "models" "answers" "map" / minmax(0, 1fr)`;
       compared.style.width = `${column()}px`;
       message.textContent = state.message;
       for (const one of [bigger, taken]) if (one) one.style.display = here ? "" : "none";
       if (here) bigger?.set(here.size);
+      canvas.style.justifySelf = beside() ? "start" : "center";
       canvas.setAttribute("aria-label", `Picture: ${scene}. Chosen: ${here?.word ?? "nothing"}. Arrow keys move it${ask ? "" : " from place to place, Home to the middle"}, Enter chooses the next thing${ask ? ", plus and minus resize it, Delete removes it" : ""}.`);
       say(`${scene}. ${state.model}, ${text()}: ${told || state.message}.`);
     }
 
-    const canvas = html("div", { tabindex: 0, role: "application", style: "grid-area:picture;justify-self:start" }), result = html("div", { style: "grid-area:answers;min-width:0" }), counted = html("div", { style: "grid-area:map;min-width:0" }), message = html("p", { class: "message", role: "alert" });
+    const canvas = html("div", { tabindex: 0, role: "application", style: "grid-area:picture" }), result = html("div", { style: "grid-area:answers;min-width:0" }), counted = html("div", { style: "grid-area:map;min-width:0" }), message = html("p", { class: "message", role: "alert" }), told_ = html("p", { class: "small", "data-told": true, "aria-hidden": "true", style: "margin:4px 0 0;min-height:1.5em" });
     const swatches = html("span", { class: "control", role: "group", "aria-label": "background" });
     const bigger = ask && slider("size", { min: SMALL, max: LARGE, step: 0.02, value: size, show: (value) => value.toFixed(2) }, resize);
     const taken = ask && button("Remove", remove);
@@ -212,13 +239,13 @@ export default {
     }
     const bar = () => (beside() ? 110 : 76), row = () => `display:grid;grid-template-columns:4.3rem minmax(0, 1fr) 2rem ${bar()}px;align-items:center;gap:8px;text-align:left;width:100%;padding:2px 9px;`;
     const chooser = names.map((name) => html("button", { type: "button", "data-model": name, onclick: () => { if (typed) typed.input.value = state.texts[name]; changed({ model: name }); } }));
-    const heads = html("div", { class: "small soft", "aria-hidden": "true" }), key = html("div", { class: "small", style: "display:flex;flex-wrap:wrap;gap:4px 14px;align-items:center" }), listed = names.findIndex((name) => models[name].text.includes(","));
+    const heads = html("div", { class: "small soft", "aria-hidden": "true" }), key = html("div", { class: "small", style: "display:flex;flex-wrap:wrap;gap:4px 10px;align-items:center" }), listed = names.findIndex((name) => models[name].text.includes(","));
     const apart = listed >= 0 && html("div", { class: "small soft", style: "border-top:1px solid var(--line);padding:4px 9px 0" });
     const compared = html("div", { role: "group", "aria-label": "model, and what it says first", style: "grid-area:models;display:grid;gap:4px;align-content:start;max-width:100%" }, key, heads, chooser.flatMap((one, at) => (at === listed ? [apart, one] : [one])));
     const columns = html("div", { style: "display:grid;gap:14px 24px;align-items:start" }, canvas, compared, counted, result);
     if (typed) controls.append(typed);
     stage.append(html("p", { class: "small soft" }, ask ? "Drag a thing, or its orange corner to resize it. Arrow keys move what is chosen."
-      : `Drag the ${words.join(" or the ")} onto a dot; dropped on the other one, the two exchange. A click on a dot moves the framed one there (keys: arrows, Home; Enter frames the other). Click a model to see its likeliest words.`),
+      : `Drag the ${words.join(" or the ")} to a dot, or onto the other: they exchange. A click on a dot moves the framed one there. Keys: arrows and Home move it, Enter frames the other. Click a model for its likeliest words.`),
     html("div", { class: "controls" }, ...(ask ? [noun, button("Add", add), taken, bigger] : []), swatches, button("Change places", exchange), button("Start again", () => { changed({ things: begin(), chosen: 0, background: data.background }); state.before = {}; draw(); })),
     message, columns, ...(ask ? [html("datalist", { id: "scene-nouns" }, nouns.map((name) => html("option", { value: name })))] : []));
 
@@ -240,8 +267,13 @@ export default {
     dragging(canvas, (x, y) => {
       if (first) { first = false; return held && draw(); }
       if (held?.corner) resize(2 * Math.max(Math.abs(x / side() - thing().x), Math.abs(y / side() - thing().y)));
-      else if (held) move(x / side() + held.shift[0], y / side() + held.shift[1]);
-    }, () => { held = null; first = true; });
+      else if (held) {
+        const at = [x / side() + held.shift[0], y / side() + held.shift[1]];
+        if (!ask) held.at = at;
+        move(...at);
+        follow();
+      }
+    }, () => { const settles = held?.at; held = null; first = true; if (settles) draw(); });
     canvas.style.touchAction = "pan-y"; // but on a thing
     arrows(canvas, step, () => { state.chosen = (state.chosen + 1) % Math.max(1, state.things.length); draw(); });
     canvas.addEventListener("keydown", (event) => {
