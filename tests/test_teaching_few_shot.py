@@ -67,6 +67,13 @@ PROMPT = {
         [*[p for p, _ in e], q],
     ),
     "your text is": prompt(close=" </s>"),
+    "your list of pictures is": prompt(shown=lambda p, q: [p, q]),
+    "begins with <EOC>": lambda e, q, s: (
+        " <EOC> ".join([*[f"<image> . {t} ." for _, t in e], f"<image> . {s}"])
+        if e
+        else f" <EOC> <image> . {s}",
+        [*[p for p, _ in e], q],
+    ),
 }
 
 
@@ -136,7 +143,23 @@ def losses_after(loss, batches, weights, optimiser):
     return {name: loss(batch).item() for name, batch in batches.items()}
 
 
+def by_place(loss, batches, weights, optimiser):
+    placed = dict(zip(batches, weights.values()))
+    return few_shot_reference.accumulate(loss, batches, placed, optimiser)
+
+
+def two_steps(loss, batches, weights, optimiser):
+    values = few_shot_reference.accumulate(loss, batches, weights, optimiser)
+    optimiser.step()
+    return values
+
+
 ACCUMULATE = {
+    "in the order of the dicts": by_place,
+    "called twice": two_steps,
+    "divided by its weight": step(weight=lambda w, n: 1 / w[n]),
+    "the parameters aren't what they should be": step(weight=lambda w, n: -w[n]),
+    "the parameters are right, but not the losses": step(told=lambda w, n, v: round(v.item(), 1)),
     "an old gradient was still there": step(clear=False),
     "not after the step": clears_late,
     "all graphs are in memory at once": summed,
@@ -196,7 +219,23 @@ def whole_text(logits, ids, first, pad_id):
     return (values * (ids[:, 1:] != pad_id)).sum(1).softmax(0)
 
 
+def chances(combine, end):
+    def answer(logits, ids, first, pad_id):
+        values = logits[:, first - 1 : -1].softmax(-1).gather(2, ids[:, first:, None])[..., 0]
+        return end(combine(values, ids[:, first:] != pad_id))
+
+    return answer
+
+
 OPTIONS = {
+    "the mask is turned round": probabilities(mask=False, how=lambda s, m: (s * ~m).sum(1)),
+    "the sign is wrong": probabilities(end=lambda s: (-s).softmax(0)),
+    "probabilities of tokens were added": chances(
+        lambda p, m: (p * m).sum(1), lambda s: s / s.sum()
+    ),
+    "their logarithms are added": chances(lambda p, m: (p * m).sum(1), lambda s: s.softmax(0)),
+    "padding counts as probability 0": chances(lambda p, m: (p * m).prod(1), lambda s: s / s.sum()),
+    "but a softmax follows": chances(lambda p, m: p.where(m, 1.0).prod(1), lambda s: s.softmax(0)),
     "the mask was shifted": mask_shifted,
     "log_softmax runs over the wrong dimension": other_dimension(1),
     "over the vocabulary": other_dimension(0, first_all=True),
@@ -228,6 +267,19 @@ def cut(text):
 
 
 OPEN = {
+    "a part of the answer counts": share_of(cut, lambda a, b: a in b),
+    "must be all of it": share_of(cut, lambda a, b: b.startswith(a)),
+    "it occurs anywhere": share_of(cut, lambda a, b: b in a.split()),
+    "in any order": share_of(cut, lambda a, b: set(a.split()) == set(b.split())),
+    "spaces within the sentence": share_of(
+        lambda t: cut(t).replace(" ", ""), lambda a, b: a == b.replace(" ", "")
+    ),
+    "the last sentence is compared": share_of(
+        lambda t: t.split("<EOC>")[-1].split(".")[-1].strip()
+    ),
+    "any of the answers": lambda t, a: sum(cut(x) in a for x in t) / len(a),
+    "what follows the first sentence": share_of(lambda t: t.strip(" .")),
+    "strip them": share_of(lambda t: t.split("<EOC>")[0].split(".")[0].rstrip()),
     "the whole text is compared": share_of(lambda t: t.strip()),
     "'no dax' is not 'dax'": share_of(cut, lambda a, b: b in a),
     "anywhere in the whole text": share_of(lambda t: t, lambda a, b: b in a),
@@ -264,7 +316,39 @@ def with_gaps(fill=None, difference=lambda a, b: b - a, first=None, second=None)
     return answer
 
 
+def two_means(scores, low, high):
+    before, after = ([r[n] for r in scores.values() if r[n] is not None] for n in (low, high))
+    return sum(after) / len(after) - sum(before) / len(before), with_gaps()(scores, low, high)[1]
+
+
+def only_high_filled(scores, low, high):
+    found = [(r[high] or 0) - r[low] for r in scores.values() if r[low] is not None]
+    return sum(found) / len(found), sum(g > 0 for g in found) / len(found)
+
+
 GAIN = {
+    "between other numbers of examples": lambda scores, low, high: with_gaps()(
+        scores, min(next(iter(scores.values()))), high
+    ),
+    "yours is between": lambda scores, low, high: with_gaps()(
+        scores, low, max(next(iter(scores.values())))
+    ),
+    "the share of tasks that fall": with_gaps(second=lambda f, s: sum(g < 0 for g in f) / len(f)),
+    "a task that falls counts": with_gaps(second=lambda f, s: sum(g != 0 for g in f) / len(f)),
+    "number of further examples": lambda scores, low, high: (
+        with_gaps()(scores, low, high)[0] / (high - low),
+        with_gaps()(scores, low, high)[1],
+    ),
+    "the mean of the tasks that rise": with_gaps(
+        first=lambda f, s: sum(g for g in f if g > 0) / max(1, sum(g > 0 for g in f))
+    ),
+    "two means over different tasks": two_means,
+    "without both scores is left out": only_high_filled,
+    "stays as it is were left out": with_gaps(
+        first=lambda f, s: sum(f) / sum(g != 0 for g in f),
+        second=lambda f, s: sum(g > 0 for g in f) / sum(g != 0 for g in f),
+    ),
+    "the median": with_gaps(first=lambda f, s: sorted(f)[len(f) // 2]),
     "a missing score counts as 0": with_gaps(fill=0.0),
     "the number of all tasks": with_gaps(
         first=lambda f, s: sum(f) / len(s), second=lambda f, s: sum(g > 0 for g in f) / len(s)
@@ -317,7 +401,48 @@ def in_place(examples, answer, options):
     return found, new
 
 
+def chained(turn, told):
+    """One replace() after the other, from the first or the last name on; in the answer, too, or not."""
+
+    def answer(examples, answer, options):
+        pairs = list(zip(options, options[1:] + options[:1]))[::turn]
+
+        def replaced(text):
+            for old, new in pairs:
+                text = text.replace(old, new)
+            return text
+
+        return [(p, replaced(s)) for p, s in examples], (
+            replaced(answer) if told else dict(pairs)[answer]
+        )
+
+    return answer
+
+
+def as_words(examples, answer, options):
+    found, new = few_shot_reference.rename(examples, answer, options)
+    return [(p, s.split()) for p, s in found], new
+
+
 RENAME = {
+    "a renamed name": chained(1, True),
+    "one replace() after the other": chained(-1, False),
+    "changes it several times": chained(-1, True),
+    "join its words": as_words,
+    "an example is a pair": lambda e, a, o: (
+        [s for _, s in named()(e, a, o)[0]],
+        named()(e, a, o)[1],
+    ),
+    "are exchanged in your result": lambda e, a, o: named()(e, a, o)[::-1],
+    "the order of the examples is reversed": lambda e, a, o: (
+        named()(e, a, o)[0][::-1],
+        named()(e, a, o)[1],
+    ),
+    "the answer was renamed twice": lambda e, a, o: (
+        named()(e, a, o)[0],
+        named()(e, named()(e, a, o)[1], o)[1],
+    ),
+    "; it should be": named(shift=2),
     "nothing was renamed": named(texts=False, told=False),
     "the answer keeps its old name": named(told=False),
     "only the answer was renamed": named(texts=False),
@@ -346,6 +471,7 @@ def similar(norm=(True, True), flip=True, sign=1, of=lambda best: best.indices, 
 
 
 RICES = {
+    "flip(0) the queries": lambda q, p, k: similar(flip=False)(q, p, k).flip(0),
     "the most similar stands first": similar(flip=False),
     "dot products depend on lengths": similar(norm=(False, False)),
     "divide each vector of the pool": similar(norm=(True, False)),
@@ -414,7 +540,35 @@ def by_hash(shown, answers):
     return [last, sum(v == a for v, a in zip(votes, answers)) / len(answers), third]
 
 
+def voting(choose):
+    """copy_scores with another most frequent name."""
+
+    def answer(shown, answers):
+        last, _, third = counted()(shown, answers)
+        return [last, sum(choose(n) == a for n, a in zip(shown, answers)) / len(answers), third]
+
+    return answer
+
+
 COPY = {
+    "where a name stands first": voting(lambda n: max(n, key=lambda x: (n.count(x), n.index(x)))),
+    "a tie counts as wrong": voting(
+        lambda n: next(
+            (x for x in n if all(n.count(x) > n.count(y) for y in n if y != x)),
+            None,
+        )
+    ),
+    "more than half": voting(lambda n: next((x for x in n if n.count(x) > len(n) / 2), None)),
+    "has a vote, too": voting(lambda n: max(n[-2::-1], key=n[:-1].count)),
+    "adds the answer's shares": lambda s, a: [
+        counted()(s, a)[0],
+        sum(n.count(b) / len(n) for n, b in zip(s, a)) / len(a),
+        counted()(s, a)[2],
+    ],
+    "this isn't the last name": counted(last=3),
+    "names[-1]": counted(last=-2),
+    "the last example shows the answer": counted(third=lambda n, a: a in n[:-1]),
+    "the last two numbers are exchanged": counted(order=(0, 2, 1)),
     "a tie counts as right for each": any_of_a_tie,
     "by the alphabet": by_alphabet,
     "broken by the alphabet": lambda s, a: by_alphabet(s, a, True),
@@ -452,7 +606,13 @@ ENSEMBLE = {
     "only the first order": over(lambda x: x[0]),
     "only the last order": over(lambda x: x[-1]),
     "the orders weren't used": over(lambda x: x.mean(0), lambda e, o: e),
-    "the largest log-probability": over(lambda x: x.max(0).values),
+    "the largest or smallest log-probability": over(lambda x: x.max(0).values),
+    "log-probability of each option": over(lambda x: x.amin(0)),
+    "divided by the number of examples": over(lambda x: x.sum(0) / 4),
+    "normalised once more": over(lambda x: x.mean(0).softmax(0)),
+    "the median is returned": over(lambda x: x.median(0).values),
+    "read from its end": over(lambda x: x.mean(0), lambda e, o: [e[i] for i in o[::-1]]),
+    "the most certain order": over(lambda x: max(x, key=lambda row: row.max())),
     "these are probabilities": over(lambda x: x.mean(0).exp()),
     "puts example i at place order[i]": over(lambda x: x.mean(0), scattered),
     "votes for its best option": over(lambda x: (x == x.amax(1, keepdim=True)).float().mean(0)),
@@ -467,6 +627,9 @@ FRAMES = {
     "the first frames of the film": lambda t, c: [*range(c)],
     "from the middle of the film": lambda t, c: [*range(t // 2 - c // 2, t // 2 - c // 2 + c)],
     "the step was rounded down": lambda t, c: [int((i + 0.5) * (t // c)) for i in range(c)],
+    "one frame early": lambda t, c: [int((i + 0.5) * (t - 1) / c) for i in range(c)],
+    "edges of count + 1 parts": lambda t, c: [int((i + 1) * t / (c + 1)) for i in range(c)],
+    "the first part is missing": lambda t, c: [int((i + 0.5) * t / c) for i in range(1, c + 1)],
     "rounded up": lambda t, c: [int((i + 0.5) * t / c) + 1 for i in range(c)],
     "fractions": lambda t, c: [(i + 0.5) * t / c for i in range(c)],
     "rounded to the nearest": lambda t, c: [round((i + 0.5) * t / c) for i in range(c)],
@@ -507,6 +670,12 @@ TIME = {
     "spread over count frames": longer(placed(lambda rows, c: (rows - 1) / c, last=True)),
     "as if the table had one row more": longer(placed(lambda rows, c: rows / (c - 1), last=True)),
     "scaled by rows and frames": longer(placed(lambda rows, c: rows / c, last=True)),
+    "both rows count half": longer(
+        lambda t, c: (lambda before: (t[before] + t[before + 1]) / 2)(
+            (torch.arange(c) * (len(t) - 1) / (c - 1)).long().clamp(max=len(t) - 2)
+        )
+    ),
+    "yours gets the last": longer(RIGHT, short=lambda t, c: t[len(t) - c :]),
     "begins again": longer(lambda t, c: t[torch.arange(c) % len(t)]),
     "get its last row": longer(lambda t, c: torch.cat([t, t[-1:].expand(c - len(t), -1)])),
     "get zeros": longer(lambda t, c: torch.cat([t, torch.zeros(c - len(t), t.shape[1])])),
@@ -541,6 +710,11 @@ MISSING = {
         * best[(set(best) - set(known)).pop()]
     ),
     "divides by the best score": solved(end=lambda rest, b: rest / b),
+    "yours are best / score": solved(share=lambda s, b: b / s),
+    "not the sum of scores": lambda overall, known, best: (
+        overall / 100 * sum(best.values()) - sum(known.values())
+    ),
+    "the known shares were added": solved(share=lambda s, b: -s / b),
 }
 
 WRONG = {

@@ -211,13 +211,19 @@ def pure_rule(
     def untouched(formula: Formula) -> Formula:
         return lambda *args: [formula(*args), True]
 
+    def reason(got, wanted, *args):
+        """Of the value alone, so that no place in it is counted within the pair."""
+        tolerance = options.get("tolerance", Check.tolerance)
+        found = explain(got[0], wanted[0], *args) or differs(got[0], wanted[0], tolerance)
+        return found if got[1] else changed
+
     return rule(
         call,
         inputs,
         untouched(expected),
         {message: tuple(map(untouched, listed(each))) for message, each in mistakes.items()},
         driver=driver_source(run_and_watch_inputs),
-        explain=lambda got, wanted, *args: explain(got[0], wanted[0], *args) if got[1] else changed,
+        explain=reason,
         **options,
     )
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from teaching import (
+    few_shot_answers,
     few_shot_films,
+    few_shot_orders,
     few_shot_prompts,
     few_shot_retrieval,
     few_shot_scores,
@@ -14,6 +16,8 @@ EXERCISES = (
     few_shot_prompts.EXERCISES
     | few_shot_training.EXERCISES
     | few_shot_scores.EXERCISES
+    | few_shot_answers.EXERCISES
     | few_shot_retrieval.EXERCISES
+    | few_shot_orders.EXERCISES
     | few_shot_films.EXERCISES
 )

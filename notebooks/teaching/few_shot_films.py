@@ -61,6 +61,15 @@ FRAME_MISTAKES: dict = {
         lambda t, c: [t // c * i + t // c // 2 for i in range(c)],
         lambda t, c: [int((i + 0.5) * (t // c)) for i in range(c)],
     ),
+    "the parts end one frame early: the film has `total` frames, not total - 1.": lambda t, c: [
+        int((i + 0.5) * (t - 1) / c) for i in range(c)
+    ],
+    "these are the edges of count + 1 parts; the middles of `count` parts are wanted.": (
+        lambda t, c: [int((i + 1) * t / (c + 1)) for i in range(c)]
+    ),
+    "the first part is missing: i begins at 0.": lambda t, c: [
+        int((i + 1.5) * t / c) for i in range(c)
+    ],
     "these are rounded up: a frame's number is the whole part.": lambda t, c: [
         m + 1 for m in middles(t, c)
     ],
@@ -143,9 +152,15 @@ TIME_MISTAKES: dict = {
     "a step is as if the table had one row more; there is one step fewer than rows.": (
         ends(lambda rows, c: rows / (c - 1))
     ),
+    "both rows count half; the nearer one counts more.": lambda t, c: halves(t, c),
     "the shares of both rows are exchanged.": lambda t, c: swapped_shares(t, c),
     "the table isn't longer than before.": lambda t, c: t,
 }
+
+
+def halves(table: Tensor, count: int) -> Tensor:
+    before = (torch.arange(count) * (len(table) - 1) / (count - 1)).long().clamp(max=len(table) - 2)
+    return (table[before] + table[before + 1]) / 2
 
 
 def swapped_shares(table: Tensor, count: int) -> Tensor:
@@ -192,6 +207,9 @@ EXERCISES = {
                 {
                     "up to the table's length its first rows are used as they are; yours are squeezed.": (
                         lambda t, c: interpolated(t, c, mode="linear", align_corners=True)
+                    ),
+                    "a shorter film gets the table's first rows; yours gets the last.": (
+                        lambda t, c: t[-c:]
                     ),
                     "for fewer frames than rows, only the first rows are wanted.": lambda t, c: t,
                 },

@@ -1,4 +1,4 @@
-"""Lesson 12: the checks of the exercises on prompts, generated answers and renamed examples. Pictures are whole numbers there."""
+"""Lesson 12: the checks of the exercises on prompts and renamed examples. Pictures are whole numbers there."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 
 from teaching import few_shot_reference as reference
-from teaching.exercises import Exercise, number, number_rule, pure_rule, rule
+from teaching.exercises import Exercise, number, pure_rule, rule
 from teaching.frozen_prompts import shuffled
 from vlmcourse.world.tokenizer import INVENTED
 
@@ -99,84 +99,9 @@ def explain_prompt(got: object, wanted: list, *_) -> str | None:
         return "return two things: the text, and the list of pictures."
     if isinstance(got, (list, tuple)) and len(got) == 2 and got[0] != wanted[0]:
         return f"your text is '{got[0]}'; it should be '{wanted[0]}'."
+    if isinstance(got, (list, tuple)) and len(got) == 2:
+        return f"your list of pictures is {got[1]}; it should be {wanted[1]}."
     return None
-
-
-def score_inputs(generator: torch.Generator) -> tuple[list, dict]:
-    """One text of each kind that a shortcut gets wrong, some right ones, in random order."""
-    a, b, c, d, e, f, g, h = shuffled(generator, INVENTED)[:8]
-    rows = [
-        (f"{a} .", a),
-        (f"{b} . this is a {c} .", b),
-        (f" {c} . <EOC> <image> . this is a {d} .", c),
-        (f"{d} <EOC>", d),
-        (f"{e} {f} .", f"{e} {f}"),
-        (f"no {e} .", e),
-        (f"{f} {g} .", f),
-        (f"{g} . {h} .", h),
-        (f"{h} . <EOC>", a),
-        (f"{a} <EOC> {b} .", a),
-        (b, b),
-        (f" {c} ", c),
-        (f"{b} .", c),
-        (f"{d.capitalize()} .", d),
-    ]
-    rows = shuffled(generator, [row for row in rows for _ in range(number(generator, 1, 7))])
-    return [[text for text, _ in rows], [answer for _, answer in rows]], {}
-
-
-def scored(sentence: Callable, equal: Callable = lambda a, b: a == b) -> Callable:
-    """The share of texts whose `sentence` is the answer."""
-
-    def share(texts, answers):
-        return sum(equal(sentence(t), a) for t, a in zip(texts, answers)) / len(answers)
-
-    return share
-
-
-def first_sentence(text: str) -> str:
-    return text.split("<EOC>")[0].split(".")[0].strip()
-
-
-SCORE_MISTAKES: dict[str, Callable] = {
-    "the whole text is compared: what follows the first sentence doesn't count.": scored(str.strip),
-    "an answer counts if it occurs anywhere: 'no dax' is not 'dax'.": scored(
-        first_sentence, lambda a, b: b in a
-    ),
-    "an answer counts if it occurs anywhere in the whole text.": scored(
-        str.strip, lambda a, b: b in a
-    ),
-    "an answer counts if the sentence begins with it: it must be all of it.": scored(
-        first_sentence, lambda a, b: a.startswith(b)
-    ),
-    "an answer counts if the sentence ends with it: it must be all of it.": scored(
-        first_sentence, lambda a, b: a.endswith(b)
-    ),
-    "only the last word of the sentence is compared; answers can have two.": scored(
-        lambda t: first_sentence(t).split()[-1]
-    ),
-    "only the first word is compared; answers can have two.": scored(
-        lambda t: first_sentence(t).split()[0]
-    ),
-    "a text that <EOC> ends without a full stop is cut too late.": (
-        scored(lambda t: t.split(".")[0].strip()),
-        scored(lambda t: t.replace("<EOC>", "").split(".")[0].strip()),
-    ),
-    "only <EOC> cuts the text; a full stop ends the sentence, too.": scored(
-        lambda t: t.split("<EOC>")[0].strip()
-    ),
-    "spaces around the sentence are compared, too: strip them.": scored(
-        lambda t: t.split("<EOC>")[0].split(".")[0]
-    ),
-    "small and capital letters count as the same; the sentence must be the answer as it stands.": (
-        scored(lambda t: first_sentence(t).lower())
-    ),
-    "this is a number of texts, not a share.": lambda t, a: (
-        reference.open_score(t, a) * len(a) + 0.0
-    ),
-    "this is a percentage, not a share.": lambda t, a: 100 * reference.open_score(t, a),
-    "this is the share of wrong answers.": lambda t, a: 1 - reference.open_score(t, a),
-}
 
 
 def rename_inputs(generator: torch.Generator) -> tuple[list, dict]:
@@ -197,12 +122,21 @@ def renamed(examples, answer, options, new=None, texts=True, answered=True) -> l
     return [changed, new[answer] if answered else answer]
 
 
-def one_after_the_other(examples, answer, options) -> list:
-    changed, said = [list(one) for one in examples], answer
-    for old, new in zip(options, options[1:] + options[:1]):
-        changed = [[p, s.replace(old, new)] for p, s in changed]
-    new = dict(zip(options, options[1:] + options[:1]))
-    return [changed, new[said]]
+def one_after_the_other(turn: int = 1, answered: bool = False) -> Callable:
+    """replace() for one name after the other. turn: -1 from the last name on; answered: in the answer, too."""
+
+    def answer_by(examples, answer, options) -> list:
+        pairs = list(zip(options, options[1:] + options[:1]))[::turn]
+
+        def replaced(text: str) -> str:
+            for old, new in pairs:
+                text = text.replace(old, new)
+            return text
+
+        changed = [[p, replaced(s)] for p, s in examples]
+        return [changed, replaced(answer) if answered else dict(pairs)[answer]]
+
+    return answer_by
 
 
 def moved_pictures(examples, answer, options) -> list:
@@ -231,8 +165,20 @@ RENAME_MISTAKES: dict = {
     ),
     "the last option has a next one, too: the first.": end_only,
     "a renamed name was renamed again: one replace() after the other changes it several times.": (
-        one_after_the_other
+        one_after_the_other(),
+        one_after_the_other(answered=True),
+        one_after_the_other(-1),
+        one_after_the_other(-1, answered=True),
     ),
+    "the examples are right, but the answer was renamed twice.": lambda e, a, o: [
+        renamed(e, a, o)[0],
+        renamed(e, renamed(e, a, o)[1], o)[1],
+    ],
+    "examples and answer are exchanged in your result.": lambda e, a, o: renamed(e, a, o)[::-1],
+    "the order of the examples is reversed.": lambda e, a, o: [
+        renamed(e, a, o)[0][::-1],
+        renamed(e, a, o)[1],
+    ],
     "only the first example was renamed.": lambda e, a, o: [
         [renamed(e, a, o)[0][0], *e[1:]],
         renamed(e, a, o)[1],
@@ -246,6 +192,23 @@ RENAME_MISTAKES: dict = {
         renamed(e, a, o)[1],
     ],
 }
+
+
+def explain_rename(got: object, wanted: list, *_) -> str | None:
+    """The first example that is wrong, beside what it should be."""
+    if not isinstance(got, (list, tuple)) or len(got) != 2 or not isinstance(got[0], list):
+        return "return two things: the list of examples, and the answer."
+    if len(got[0]) != len(wanted[0]):
+        return f"there are {len(wanted[0])} examples; yours has {len(got[0])}."
+    for number_, (one, right) in enumerate(zip(got[0], wanted[0]), start=1):
+        if not isinstance(one, (list, tuple)) or len(one) != 2:
+            return "an example is a pair, (picture, sentence)."
+        if not isinstance(one[1], str):
+            return "a sentence is one text: join its words with spaces."
+        if list(one) != list(right):
+            return f"example {number_} is {tuple(one)}; it should be {tuple(right)}."
+    return f"the answer is {got[1]!r}; it should be {wanted[1]!r}."
+
 
 EXERCISES = {
     "few_shot_prompt": Exercise(
@@ -267,20 +230,17 @@ EXERCISES = {
                     "without examples the text begins with a space.": lambda e, q, s: [
                         f" <image> . {s}",
                         [q],
-                    ]
+                    ],
+                    "without examples nothing is closed, but your text begins with <EOC>.": (
+                        lambda e, q, s: [f" <EOC> <image> . {s}", [q]],
+                        lambda e, q, s: [f"<EOC> <image> . {s}", [q]],
+                    ),
                 },
+                explain=explain_prompt,
                 rounds=1,
             ),
         ),
         reference.few_shot_prompt,
-    ),
-    "open_score": Exercise(
-        "The first sentence is the answer, or the text is wrong.",
-        (
-            rule("open_score", score_inputs, reference.open_score, SCORE_MISTAKES),
-            number_rule("open_score", score_inputs),
-        ),
-        reference.open_score,
     ),
     "rename": Exercise(
         "All names move on by one, and the right answer with them.",
@@ -293,6 +253,7 @@ EXERCISES = {
                 ),
                 RENAME_MISTAKES,
                 "the caller's examples were changed: build new ones.",
+                explain_rename,
             ),
         ),
         reference.rename,

@@ -1,17 +1,15 @@
-"""Lesson 12: the checks of the exercises on retrieved examples, on copying, and on several orders of the examples."""
+"""Lesson 12: the checks of the exercises on retrieved examples and on copying."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
 
 from teaching import few_shot_reference as reference
 from teaching.exercises import Exercise, normal, number, pure_rule, rule
 from teaching.frozen_prompts import shuffled
 from vlmcourse.world.tokenizer import INVENTED
-from vlmgrader.checks import driver_source
 
 
 def rices_inputs(generator: torch.Generator) -> tuple[list, dict]:
@@ -52,6 +50,10 @@ RICES_MISTAKES: dict = {
         rices_with(values=True),
         rices_with(values=True, flip=False),
     ),
+    "the rows changed places: flip(-1) turns the pictures of a query, flip(0) the queries.": (
+        lambda q, p, k: nearest(q, p, k, flip=False).flip(0),
+        lambda q, p, k: nearest(q, p, k).flip(0),
+    ),
     "the k best queries for each picture are not asked; rows are queries, and topk runs over the pool.": (
         lambda q, p, k: nearest(p, q, k)
     ),
@@ -68,26 +70,26 @@ RICES_MISTAKES: dict = {
 
 
 def copy_inputs(generator: torch.Generator) -> tuple[list, dict]:
-    """Lists of four names: with a majority, with ties that the answer wins or loses, and with the answer absent."""
+    """Lists of four to six names: with a majority, with ties that the answer wins or loses, and with the answer absent."""
     shown, answers = [], []
-    for kind in ("first", "last", *2 * ["pairs", "majority"], *3 * ["lost"], "tie", "absent"):
-        a, b, c, d = shuffled(generator, INVENTED)[:4]
-        names, answer = {
-            "first": ([a, b, b, c], a),
-            "last": ([b, b, c, a], a),
-            "pairs": ([b, a, b, a], a),
-            "absent": ([b, c, b, d], a),
-            "majority": ([a, a, a, b], a),
-            "lost": ([a, b, a, b], a),
-            "tie": ([b, c, a, d], a),
-        }[kind]
-        shown.append(names)
-        answers.append(answer)
-    for _ in range(number(generator, 0, 3)):
-        a, b, c, d = shuffled(generator, INVENTED)[:4]
-        names = shuffled(generator, [a, b, b, c])
-        shown.append(names)
-        answers.append(shuffled(generator, [a, b, c, d])[0])
+    kinds = {
+        "first": "abbc",
+        "last": "bbca",
+        "pairs": "baba",
+        "absent": "bcbd",
+        "majority": "aaab",
+        "lost": "abab",
+        "tie": "bcad",
+        "nested": "abba",
+        "nested, lost": "baab",
+        "most of five": "acadb",
+        "lost of six": "adcbba",
+    }
+    for names in kinds.values():
+        for _ in range(number(generator, 1, 6)):
+            letters = dict(zip("abcd", shuffled(generator, INVENTED)))
+            shown.append([letters[letter] for letter in names])
+            answers.append(letters["a"])
     return [shown, answers], {}
 
 
@@ -112,6 +114,24 @@ def third_share(shown, answers, count: Callable) -> list[float]:
     return [*copying(shown, answers)[:2], third / len(answers)]
 
 
+def leaders(names: list[str]) -> list[str]:
+    """The names that none is more frequent than."""
+    most = max(map(names.count, names))
+    return [name for name in dict.fromkeys(names) if names.count(name) == most]
+
+
+def vote(names: list[str]) -> str:
+    """The most frequent name, of several the one nearest to the end."""
+    return max(names[::-1], key=names.count)
+
+
+def voted(shown, answers, choose: Callable) -> list[float]:
+    """copying with another choice of the most frequent name."""
+    second = sum(choose(names) == answer for names, answer in zip(shown, answers))
+    first, _, third = copying(shown, answers)
+    return [first, second / len(answers), third]
+
+
 COPY_MISTAKES: dict[str, Callable] = {
     "the first name was taken for the last: the nearest example stands last.": (
         lambda s, a: copying(s, a, last=0)
@@ -130,6 +150,31 @@ COPY_MISTAKES: dict[str, Callable] = {
         lambda s, a: copying([sorted(n) for n in s], a, late=False, last_of=s),
         lambda s, a: copying([sorted(n) for n in s], a, last_of=s),
     ),
+    "a tie was broken by where a name stands first; its last place counts.": lambda s, a: voted(
+        s, a, lambda n: max(n, key=lambda name: (n.count(name), n.index(name)))
+    ),
+    "a tie counts as wrong; the name nearest to the end is the rule's answer.": lambda s, a: voted(
+        s, a, lambda n: leaders(n)[0] if len(leaders(n)) == 1 else None
+    ),
+    "the most frequent name need not be in more than half of the examples.": lambda s, a: voted(
+        s, a, lambda n: next((name for name in n if n.count(name) > len(n) / 2), None)
+    ),
+    "the last example has a vote, too.": lambda s, a: voted(s, a, lambda n: vote(n[:-1])),
+    "the second number adds the answer's shares; count the prompts whose most frequent name it is.": (
+        lambda s, a: [
+            copying(s, a)[0],
+            sum(n.count(b) / len(n) for n, b in zip(s, a)) / len(a),
+            copying(s, a)[2],
+        ]
+    ),
+    "this isn't the last name: names[-1].": (
+        lambda s, a: copying(s, a, last=3),
+        lambda s, a: copying(s, a, last=-2),
+    ),
+    "the last example shows the answer, too.": lambda s, a: third_share(
+        s, a, lambda n, b: b in n[:-1]
+    ),
+    "the last two numbers are exchanged.": lambda s, a: [copying(s, a)[i] for i in (0, 2, 1)],
     "the last two numbers are shares of the prompts that show the answer; all prompts count.": (
         lambda s, a: [
             copying(s, a)[0],
@@ -156,64 +201,6 @@ COPY_MISTAKES: dict[str, Callable] = {
 }
 
 
-def ensemble_inputs(generator: torch.Generator) -> tuple[list, dict]:
-    count, options = 4, number(generator, 3, 5)
-    orders = [torch.randperm(count, generator=generator).tolist() for _ in range(4)]
-    return [normal(generator, count, options), orders], {}
-
-
-def in_order(table: Tensor, order) -> Tensor:
-    """Log-probabilities of options when the examples stand in this order: later ones weigh more."""
-    weights = torch.arange(1.0, len(order) + 1).square()
-    return (weights[:, None] * table[list(order)]).sum(0).log_softmax(0)
-
-
-def run_ensemble(target, table, orders):
-    """Driver: examples are ('picture', number); score asks the table."""
-    import torch
-
-    def score(examples):
-        rows = [number for _, number in examples]
-        weights = torch.arange(1.0, len(rows) + 1).square()
-        return (weights[:, None] * table[rows]).sum(0).log_softmax(0)
-
-    return target(score, [("picture", i) for i in range(len(table))], orders)
-
-
-def combined(combine: Callable, orders: Callable = list) -> Callable:
-    return lambda table, given: combine(
-        torch.stack([in_order(table, one) for one in orders(given)])
-    )
-
-
-def inverse(orders) -> list:
-    return [torch.tensor(order).argsort().tolist() for order in orders]
-
-
-ENSEMBLE_MISTAKES: dict[str, Callable] = {
-    "probabilities were averaged; the paper averages log-probabilities.": combined(
-        lambda x: x.exp().mean(0).log()
-    ),
-    "the sum is returned; a mean is wanted.": combined(lambda x: x.sum(0)),
-    "only the first order was scored.": combined(lambda x: x[0]),
-    "only the last order was scored.": combined(lambda x: x[-1]),
-    "the orders weren't used: each time the examples stood as they came.": combined(
-        lambda x: x.mean(0), lambda orders: [range(len(orders[0]))] * len(orders)
-    ),
-    "the largest log-probability of each option is returned; a mean is wanted.": combined(
-        lambda x: x.amax(0)
-    ),
-    "these are probabilities; log-probabilities are wanted.": combined(lambda x: x.mean(0).exp()),
-    "order[i] says which example stands at place i; yours puts example i at place order[i].": (
-        combined(lambda x: x.mean(0), inverse)
-    ),
-    "each order votes for its best option; the mean of log-probabilities is wanted.": combined(
-        lambda x: torch.nn.functional.one_hot(x.argmax(1), x.shape[1]).float().mean(0)
-    ),
-    "the mean runs over the options; it runs over the orders.": combined(lambda x: x.mean(1)),
-    "the scores of all orders are returned; average them.": combined(lambda x: x),
-}
-
 EXERCISES = {
     "rices": Exercise(
         "The most similar pictures by cosine, the nearest last.",
@@ -233,18 +220,5 @@ EXERCISES = {
             ),
         ),
         reference.copy_scores,
-    ),
-    "ensemble": Exercise(
-        "Each order has its say, in log-probabilities.",
-        (
-            rule(
-                "ensemble",
-                ensemble_inputs,
-                combined(lambda x: x.mean(0)),
-                ENSEMBLE_MISTAKES,
-                driver=driver_source(run_ensemble),
-            ),
-        ),
-        reference.ensemble,
     ),
 }

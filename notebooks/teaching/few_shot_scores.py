@@ -1,4 +1,4 @@
-"""Lesson 12: the checks of the exercises on scores: of options, of more examples, and the one that is missing in a table."""
+"""Lesson 12: the checks of the exercises on scores: of options, and the one that is missing in a table."""
 
 from __future__ import annotations
 
@@ -80,6 +80,16 @@ def over_another_dimension(dim: int, cut: bool) -> Callable:
     return answer
 
 
+def of_chances(combine: Callable, end: Callable) -> Callable:
+    """The tokens' probabilities, not their logarithms, put together. combine: (chances, is it a token?)."""
+
+    def answer(logits, ids, first, pad_id):
+        chances = token_scores(logits, ids, first).exp()
+        return end(combine(chances, ids[:, first:] != pad_id))
+
+    return answer
+
+
 def with_mistake(**changes) -> Callable:
     return lambda *args: options(*args, **changes)
 
@@ -96,6 +106,24 @@ OPTION_MISTAKES: dict[str, Callable] = {
         over_another_dimension(0, True),
         over_another_dimension(1, True),
         over_another_dimension(1, False),
+    ),
+    "the mask is turned round: it keeps padding, and leaves the words out.": (
+        lambda logits, ids, first, pad_id: (
+            (token_scores(logits, ids, first) * (ids[:, first:] == pad_id)).sum(1).softmax(0)
+        )
+    ),
+    "the sign is wrong: the likeliest option gets the least.": lambda logits, ids, first, pad_id: (
+        (-token_scores(logits, ids, first) * (ids[:, first:] != pad_id)).sum(1).softmax(0)
+    ),
+    "probabilities of tokens were added; they are multiplied, so their logarithms are added.": (
+        of_chances(lambda chances, real: (chances * real).sum(1), lambda x: x.softmax(0)),
+        of_chances(lambda chances, real: (chances * real).sum(1), lambda x: x / x.sum()),
+    ),
+    "padding counts as probability 0, and makes the product of a short option 0.": of_chances(
+        lambda chances, real: (chances * real).prod(1), lambda x: x / x.sum()
+    ),
+    "the product of probabilities is right, but a softmax follows; divide by their sum.": of_chances(
+        lambda chances, real: chances.where(real, 1.0).prod(1), lambda x: x.softmax(0)
     ),
     "the option's first token isn't scored.": with_mistake(start=1),
     "only the option's first token is scored.": with_mistake(how="first"),
@@ -121,88 +149,6 @@ OPTION_MISTAKES: dict[str, Callable] = {
         with_mistake(end="best")
     ),
 }
-
-
-def gain_inputs(generator: torch.Generator) -> tuple[list, dict]:
-    tasks = ["OKVQA", "VQAv2", "COCO", "VATEX", "STAR", "RareAct", "VizWiz", "NextQA"]
-    tasks = tasks[: number(generator, 6, 8)]
-    scores: dict[str, dict[int, float | None]] = {
-        task: {
-            n: round(20 + 60 * torch.rand((), generator=generator).item(), 1) for n in (0, 4, 32)
-        }
-        for task in tasks
-    }
-    low, high = ((0, 4), (4, 32), (0, 32))[number(generator, 0, 2)]
-    scores[tasks[1]][high] = scores[tasks[1]][low]  # neither rises nor falls
-    scores[tasks[2]][high] = None
-    scores[tasks[3]][low] = None
-    scores[tasks[4]][high] = 0.0  # a score, not a gap
-    (other,) = {0, 4, 32} - {low, high}
-    scores[tasks[0]][other] = None  # a gap that doesn't matter here
-    return [scores, low, high], {}
-
-
-def gains(
-    scores, low, high, *, value=lambda a, b: b - a, none=None, of_all=False, rises=lambda g: g > 0
-):
-    """gain with a mistake. none: what stands for a missing score; of_all: divided by the number of all tasks."""
-    pairs = [(row[low], row[high]) for row in scores.values()]
-    if none is not None:
-        pairs = [tuple(none if x is None else x for x in pair) for pair in pairs]
-    found = [value(a, b) for a, b in pairs if a is not None and b is not None]
-    count = len(scores) if of_all else len(found)
-    return [sum(found) / count, sum(map(rises, found)) / count]
-
-
-def changed(**options) -> Callable:
-    return lambda *args: gains(*args, **options)
-
-
-GAIN_MISTAKES: dict[str, Callable] = {
-    "a missing score counts as 0; a task without both scores is left out.": changed(none=0.0),
-    "a score of 0 is a score; only None is missing.": lambda scores, low, high: gains(
-        {task: row for task, row in scores.items() if row[low] and row[high]}, low, high
-    ),
-    "the sums are divided by the number of all tasks, those with a missing score too.": (
-        changed(of_all=True)
-    ),
-    "only the share is divided by the number of all tasks; tasks with a gap don't count there, either.": (
-        lambda *args: [gains(*args)[0], gains(*args, of_all=True)[1]]
-    ),
-    "a task was left out whose gap is at another number of examples; only `low` and `high` matter.": (
-        lambda scores, low, high: gains(
-            {task: row for task, row in scores.items() if None not in row.values()}, low, high
-        )
-    ),
-    "the second number is a percentage, not a share.": lambda *args: [
-        gains(*args)[0],
-        100 * gains(*args)[1],
-    ],
-    "the sign is wrong: after minus before.": changed(value=lambda a, b: a - b),
-    "a task that stays as it is counts as one that rises.": changed(rises=lambda g: g >= 0),
-    "the second number counts the tasks; its share is wanted.": lambda *args: [
-        gains(*args)[0],
-        gains(*args)[1] * sum(None not in (r[args[1]], r[args[2]]) for r in args[0].values()),
-    ],
-    "these are relative gains; the plain difference is wanted.": changed(
-        value=lambda a, b: (b - a) / a
-    ),
-    "these are sizes of gains without their signs.": changed(value=lambda a, b: abs(b - a)),
-    "the first number is a sum; a mean is wanted.": lambda *args: [
-        gains(*args)[0] * sum(None not in (r[args[1]], r[args[2]]) for r in args[0].values()),
-        gains(*args)[1],
-    ],
-    "both numbers are exchanged.": lambda *args: gains(*args)[::-1],
-    "the first number is the median.": lambda *args: [
-        float(torch.tensor([b - a for a, b in kept(*args)]).double().quantile(0.5)),
-        gains(*args)[1],
-    ],
-}
-
-
-def kept(scores, low, high) -> list[tuple[float, float]]:
-    """Both scores of the tasks that have them."""
-    return [(r[low], r[high]) for r in scores.values() if None not in (r[low], r[high])]
 
 
 def missing_inputs(generator: torch.Generator) -> tuple[list, dict]:
@@ -255,6 +201,11 @@ MISSING_MISTAKES: dict[str, Callable] = {
     "the last step divides by the best score; it multiplies.": other_missing(
         end=lambda rest, b: rest / b
     ),
+    "shares are score / best; yours are best / score.": other_missing(share=lambda s, b: b / s),
+    "the overall score is the mean of the shares, not the sum of scores by the sum of best ones.": (
+        lambda o, k, b: o / 100 * sum(b.values()) - sum(k.values())
+    ),
+    "the known shares were added; take them away.": other_missing(share=lambda s, b: -s / b),
     "the known scores are averaged; their sum is to be taken away.": lambda o, k, b: (
         (len(b) * o / 100 - sum(s / b[n] for n, s in k.items()) / len(k))
         * b[next(iter(set(b) - set(k)))]
@@ -274,11 +225,6 @@ EXERCISES = {
             ),
         ),
         reference.option_probabilities,
-    ),
-    "gain": Exercise(
-        "The mean gain, and how many tasks rise, of those with both scores.",
-        (rule("gain", gain_inputs, lambda *a: list(reference.gain(*a)), GAIN_MISTAKES),),
-        reference.gain,
     ),
     "missing_score": Exercise(
         "The mean of shares, solved for the one score that isn't there.",

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from teaching import few_shot_reference as reference
 from teaching.exercises import Exercise, normal, number, rule, rule_on
-from vlmgrader.checks import driver_source
+from vlmgrader.checks import differs, driver_source
 
 RATE = 0.1
 
@@ -19,7 +19,9 @@ def inputs(generator: torch.Generator) -> tuple[list, dict]:
         {name: normal(generator, number(generator, 3, 5), width) for name in names}
         for _ in range(2)
     ]
-    weights = {name: 0.2 + 0.7 * torch.rand((), generator=generator).item() for name in names}
+    weights = {  # in another order than the batches
+        name: 0.2 + 0.7 * torch.rand((), generator=generator).item() for name in reversed(names)
+    }
     return [normal(generator, width), updates, weights], {}
 
 
@@ -60,8 +62,9 @@ def simulated(
     pick=None,
     step_keeps=False,
     late=False,
+    times=1,
 ):
-    """The updates by formula, with a mistake. each: a step after each data set; only: which data set counts.
+    """The updates by formula, with a mistake. each: a step after each data set; only: which data set counts; times: steps.
 
     clear_late: gradients are cleared after the step, so the old one is in the first update.
     """
@@ -81,7 +84,7 @@ def simulated(
                 w = w - RATE * grad
                 grad = grad if step_keeps else torch.zeros_like(w)
         if steps and not each:
-            w = w - RATE * grad
+            w = w - times * RATE * grad
         if late:
             losses = {name: (batch @ w).square().mean().item() for name, batch in batches.items()}
         returned.append(losses)
@@ -121,6 +124,13 @@ MISTAKES = {
     "the losses were averaged over the data sets; the formula has a sum.": (
         mistake(factor=lambda weights, name: weights[name] / len(weights))
     ),
+    "each loss was divided by its weight; multiply.": (
+        mistake(factor=lambda weights, name: 1 / weights[name])
+    ),
+    "weights were taken in the order of the dicts; look each up by its data set's name.": (
+        mistake(factor=lambda weights, name: list(weights.values())[::-1][[*weights].index(name)])
+    ),
+    "optimiser.step() was called twice; there is one update.": mistake(times=2),
     "the weights multiply twice.": mistake(factor=lambda weights, name: weights[name] ** 2),
     "only the first data set counts.": mistake(pick=0),
     "the parameters didn't change: backward() and then optimiser.step() are needed.": (
@@ -155,7 +165,9 @@ def explain(got: object, wanted: list, *_) -> str | None:
         return "return a dict: the name of each data set with its loss."
     if got[2] is False:
         return "the losses are tensors: .item() makes numbers of them, and lets the graphs go."
-    return None
+    if differs(got[0], wanted[0], 1e-4):
+        return "after two updates the parameters aren't what they should be."
+    return "the parameters are right, but not the losses that were returned."
 
 
 EXERCISES = {
