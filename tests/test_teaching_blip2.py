@@ -94,6 +94,9 @@ LEARNED = {
     "nothing is trained": partial(Queries, learn=False),
     "another standard deviation": partial(Queries, start=torch.randn),
     "not centred": partial(Queries, start=lambda R, D: 0.06 * torch.rand(R, D)),
+    "not a uniform one": partial(
+        Queries, start=lambda R, D: 0.02 * 12**0.5 * (torch.rand(R, D) - 0.5)
+    ),
     "the module trains": Extra,
     "don't all arrive": with_forward(with_detach),
 }
@@ -175,6 +178,16 @@ MASKS = {
         square(o, R, real.shape[1])
         & torch.cat([real, real.new_ones(len(real), R)], 1)[:, None, None]
     ),
+    "itg: the text's first token counts as a query": lambda o, R, real: (
+        mask(o, R + 1, real[:, 1:]) if o == "itg" else mask(o, R, real)
+    ),
+    "itc: the text's first token counts as a query": lambda o, R, real: mask(o, R + 1, real[:, 1:]),
+    "itc: the last query counts as a token": lambda o, R, real: mask(
+        o, R - 1, torch.cat([real.new_ones(len(real), 1), real], 1)
+    ),
+    "padding of one text closes columns": lambda o, R, real: mask(
+        o, R, real.all(0, keepdim=True).expand_as(real)
+    ),
     "itg: that is the mask of ITM": other("itg", lambda x, R, T: square("itm", R, T)),
     "itg: that is the mask of ITC": other("itg", lambda x, R, T: square("itc", R, T)),
     "would know what it is compared with": other("itc", lambda x, R, T: square("itm", R, T)),
@@ -246,7 +259,36 @@ def cross_at(block, x, R, features, mask, where):
     return torch.cat([cross(q, features) if where == "last" else q, t], 1)
 
 
+def ending(block, x, R, features, mask, how):
+    """A layer with another last step, or with two self-attentions in place of one."""
+    start = x
+    if how == "apart":
+        sides = (x[:, :R], mask[..., :R, :R]), (x[:, R:], mask[..., R:, R:])
+        x = torch.cat([block.norm(s + block.attention(s, mask=m)) for s, m in sides], 1)
+    else:
+        x = block.norm(x + block.attention(x, mask=mask))
+    before, t = x[:, :R], x[:, R:]
+    q = before
+    if block.cross_attention is not None:
+        beside = start[:, :R] if how == "old residual" else q
+        q = block.norm_cross_attention(beside + block.cross_attention(q, context=features))
+    norm_q = block.norm_text if how == "text's norm" else block.norm_queries
+    norm_t = block.norm_queries if how == "queries' norm" else block.norm_text
+    q = norm_q((before if how == "passes cross" else q) + block.feedforward_queries(q))
+    if how == "text stays":
+        return torch.cat([q, t], 1)
+    t = t + block.feedforward_text(t)
+    return torch.cat([q, t if how == "no norm" else norm_t(t)], 1)
+
+
 LAYER = {
+    "attend apart": partial(ending, how="apart"),
+    "residual of cross-attention is the layer's input": partial(ending, how="old residual"),
+    "leaves out what cross-attention found": partial(ending, how="passes cross"),
+    "the text's last LayerNorm is that of the queries": partial(ending, how="queries' norm"),
+    "the queries' last LayerNorm is that of the text": partial(ending, how="text's norm"),
+    "as self-attention left it": partial(ending, how="text stays"),
+    "LayerNorm after the text's feed-forward network": partial(ending, how="no norm"),
     "Did you forget the return?": lambda *args: None,
     "that is pre-norm": pre_norm,
     "self-attention's residual": partial(layer, keep=0),
@@ -316,6 +358,11 @@ RUN = {
     "reverse order": partial(run, layers=lambda all: all[::-1]),
     "mask is not given": lambda m, f, ids, mask: run(m, f, ids, None),
     "length of the text": partial(run, R=lambda ids: ids.shape[1]),
+    "size of the batch": partial(run, R=len),
+    "their LayerNorm is `norm_image`": partial(run, image=lambda m, f: m.norm(f)),
+    "has its residuals inside": partial(
+        run, layers=lambda all: [lambda x, *rest, one=one: x + one(x, *rest) for one in all]
+    ),
     "no gradient arrives": lambda m, f, *rest: run(m, f.detach(), *rest),
 }
 
@@ -341,6 +388,11 @@ SIMILARITY = {
     ),
     "wanted are the values": lambda q, t: cosines(q, t).max(1),
     "numbers of the best queries": lambda q, t: cosines(q, t).argmax(1),
+    "signs are lost": lambda q, t: cosines(q, t).abs().amax(1),
+    "that is a soft maximum": lambda q, t: cosines(q, t).logsumexp(1),
+    "chosen by dot products": lambda q, t: cosines(q, t).gather(
+        1, (q @ t.T).argmax(1, keepdim=True)
+    )[:, 0],
     "the worst query": lambda q, t: cosines(q, t).amin(1),
     "the queries are summed": lambda q, t: cosines(q, t).sum(1),
     "only the first query": lambda q, t: cosines(q, t)[:, 0],
@@ -367,7 +419,27 @@ def one_way(s, temperature, groups, smoothing, transposed):
     return cross_entropy(logits, same / same.sum(1, keepdim=True), label_smoothing=smoothing)
 
 
+def sides(s, temperature, groups, smoothing, to_texts=None, to_images=None, own=False):
+    """Both directions by cross_entropy, each with (temperature, smoothing) of its own."""
+    same = (groups[:, None] == groups[None, :]).float()
+    y = same.argmax(1) if own else same / same.sum(1, keepdim=True)
+    usual = (temperature, smoothing)
+    found = [
+        cross_entropy(x / tau, y, label_smoothing=share)
+        for x, (tau, share) in ((s, to_texts or usual), (s.T, to_images or usual))
+    ]
+    return sum(found) / 2
+
+
 ITC = {
+    "smoothing is used in one direction": lambda s, t, g, e: sides(s, t, g, e, to_images=(t, 0.0)),
+    "temperature is used in one direction": lambda s, t, g, e: sides(s, t, g, e, to_images=(1, e)),
+    "smoothed twice": lambda s, t, g, e: itc(
+        s, t, g, e, smooth=lambda y, e: (1 - e) * ((1 - e) * y + e / len(y)) + e / len(y)
+    ),
+    "a softmax stands before": partial(itc, scale=lambda s, t: (s / t).softmax(1)),
+    "B times too small": lambda s, *rest: itc(s, *rest) / len(s),
+    "gets the whole target": partial(sides, own=True),
     "Did you forget the return?": lambda *args: None,
     "multiplied by the temperature": partial(itc, scale=lambda s, t: s * t),
     "temperature is not used": partial(itc, scale=lambda s, t: s),
@@ -418,7 +490,22 @@ def each_query(read, head, f, ids, texts, images):
     return cross_entropy(logits.flatten(0, 1), labels.repeat_interleave(logits.shape[1]))
 
 
+def alternating(read, head, f, ids, texts, images):
+    logits = head(read(torch.cat([f, f, f[images]]), torch.cat([ids, ids[texts], ids]))).mean(1)
+    return cross_entropy(logits, torch.tensor([1, 0, 0] * len(ids)))
+
+
+def with_own(read, head, f, ids, texts, images):
+    """The third group is right pairs in another order."""
+    pairs = torch.cat([f, f, f[images]]), torch.cat([ids, ids[texts], ids[images]])
+    labels = torch.tensor([1] * len(ids) + [0] * 2 * len(ids))
+    return cross_entropy(head(read(*pairs)).mean(1), labels)
+
+
 ITM = {
+    "only right pairs have a 1": alternating,
+    "a group of wrong pairs is right": with_own,
+    "a softmax stands before": partial(itm, judge=lambda x: x.mean(1).softmax(-1)),
     "Did you forget the return?": lambda *args: None,
     "no wrong picture": partial(itm, order=(0, 1)),
     "no wrong text": partial(itm, order=(0, 2)),
@@ -467,7 +554,26 @@ def wrong_words(nll, log_p, s):
     return (1 - s) * nll + s * (-log_p.sum(-1) - nll) / (log_p.shape[-1] - 1)
 
 
+def standard(write, ids, dec, pad, s, how):
+    first = torch.full_like(ids[:, :1], dec)
+    begun = torch.cat([first, ids if how == "before" else ids[:, 1:]], 1)
+    logits, targets = write(begun)[:, :-1], ids if how == "before" else ids[:, 1:]
+    targets = targets.masked_fill(targets == pad, -100)
+    if how == "rolled":
+        logits, targets = write(begun), ids.roll(-1, 1)
+        targets = targets.masked_fill(targets == pad, -100)
+    if how == "by input":
+        targets = ids[:, 1:].masked_fill(ids[:, :-1] == pad, -100)
+    if how == "from the second":
+        logits, targets = logits[:, 1:], targets[:, 1:]
+    return cross_entropy(logits.flatten(0, 1), targets.flatten(), label_smoothing=s)
+
+
 ITG = {
+    "so T stays as it is": partial(standard, how="before"),
+    "nothing to predict": partial(standard, how="rolled"),
+    "first padding of each text": partial(standard, how="by input"),
+    "first token after [DEC] is left out": partial(standard, how="from the second"),
     "Did you forget the return?": lambda *args: None,
     "still begins with its old": partial(itg, begun=lambda ids, first: ids),
     "last token fell off": partial(itg, begun=lambda ids, f: torch.cat([f, ids[:, :-1]], 1)),
@@ -500,6 +606,14 @@ def effective(p):
 
 USED = {
     "Did you forget the return?": lambda s: None,
+    "divided by the number of queries": lambda s: (
+        wins(s) * len(s) / s.shape[1],
+        effective(wins(s) * len(s) / s.shape[1]),
+    ),
+    "signs are lost": lambda s: (
+        wins(s, s.abs().argmax(1)),
+        effective(wins(s, s.abs().argmax(1))),
+    ),
     "these are counts": lambda s: (wins(s) * len(s), effective(wins(s))),
     "fit *worst*": lambda s: (wins(s, s.argmin(1)), effective(wins(s, s.argmin(1)))),
     "mean of softmaxes": lambda s: (s.softmax(1).mean(0), effective(s.softmax(1).mean(0))),
@@ -540,7 +654,7 @@ def and_also(part):
 
 
 WEIGHTS = {
-    "expected a dict": lambda weights: list(kept(weights)),
+    "wanted is a dict": lambda weights: list(kept(weights)),
     "keep the names as they are": lambda weights: {
         name.removeprefix("qformer."): v for name, v in kept(weights).items()
     },
@@ -583,6 +697,9 @@ INSERT = {
     "before <bos>": partial(insert, at=0),
     "behind the text": lambda w, s, p: insert(w, s, p, at=w.shape[1]),
     "after two tokens": partial(insert, at=2),
+    "before the last token": lambda w, s, p: insert(w, s, p, at=w.shape[1] - 1),
+    "<bos> is lost": lambda w, s, p: insert(w, s, p)[:, 1:],
+    "<bos> stands twice": lambda w, s, p: torch.cat([w[:, :1], p(s), w], 1),
     "replaced words": overwrite,
     "first word after the prefix": partial(insert, skip=1),
     "averaged into one": partial(insert, change=lambda x: x.mean(1, keepdim=True)),
@@ -605,6 +722,11 @@ def loss(logits, ids, scored, R, first=0, use=None, reduce=None):
 
 
 LOSS = {
+    "that is the perplexity": lambda *args: loss(*args).exp(),
+    "a softmax stands before": lambda x, *rest: loss(x.softmax(-1), *rest),
+    "with logits or ids of 0": lambda x, i, m, R: cross_entropy(
+        x[:, R:-1].flatten(0, 1), (i * m)[:, 1:].flatten()
+    ),
     "Did you forget the return?": lambda *args: None,
     "the prefix is not counted": lambda x, ids, scored, R: loss(x, ids, scored, 0),
     "that they have read": lambda x, i, m, R: cross_entropy(x[:, R:][m], i[m]),

@@ -58,9 +58,10 @@ scenes = measures.held_out(max(12, count // 2))
 plots.show(
     figures.at_work(second, scenes[:3]),
     "Figure 1. Three held-out pictures. Below each: a caption, and answers to 'what kind of "
-    "thing is the thing?' and 'where can you find the thing?' (✓: nothing false, ✗: wrong). "
-    "What to see: no picture shows a kind or a place; where these answers are right, the "
-    "language model knew them. Not all of its answers are right: Figure 13 counts them.",
+    "thing is the thing?' (category) and 'where can you find the thing?' (place; ✓: nothing "
+    "false, ✗: wrong). "
+    "What to see: no picture shows a category or a place; where these answers are right, "
+    "the language model knew them. Not all of its answers are right: Figure 13 counts them.",
     credit=world.ATTRIBUTION,
 )
 
@@ -165,7 +166,7 @@ quiz("blip2.zero_queries")
 # |---|---|---|---|
 # | the paper's Figure 2 as booleans | ●●●○○ | ●●●●● | 12 |
 #
-# Write `qformer_mask`. Nobody may attend to padding, whatever the objective. Padding itself may attend to what a token at its position could.
+# Write `qformer_mask`. Nobody may attend to padding, whatever the objective. Rows of padding are like rows of tokens.
 
 
 # %%
@@ -210,8 +211,8 @@ ids = tokenizer.encode(["a cat on blue"])[:, :-1]  # without <eos>
 drawn, obeyed = figures.declared_and_measured(small, features, qformer_mask, ids)
 plots.show(
     drawn,
-    "Figure 3. Above: your three masks for three queries (positions 0 to 2) and five tokens (3 to "
-    "7); dark: may attend. Below: dark where the output of a layer changes with the input. What to "
+    "Figure 3. Above: your three masks for three queries (q0 to q2) and five tokens; "
+    "dark: may attend. Below: dark where the output of a layer changes with the input. What to "
     "see: both rows agree; only in ITM do queries depend on the text.",
 )
 print("declared = measured:", obeyed)
@@ -228,7 +229,7 @@ for one, other in (("itc", "itg"), ("itc", "itm")):
 # %% [markdown]
 # ## 3. The layers
 #
-# A layer is a block of BERT with two additions. Self-attention is shared by queries and text. Then come two things that BERT doesn't have:
+# A layer is a block of BERT whose self-attention is shared by queries and text. Two parts are added:
 #
 # - **cross-attention** to the picture's features, in every second layer and **for queries only**. A text can know the picture only through the queries.
 # - a **feed-forward network of their own** for the queries.
@@ -369,7 +370,7 @@ image_text_similarity = check("blip2.image_text_similarity", image_text_similari
 # </details>
 
 # %% [markdown]
-# The loss is CLIP's: similarities are divided by a temperature $\tau$, and each picture must find its text among the batch's texts, and each text its picture. Frozen encoders need little memory, so the batch is large enough: BLIP's queue and momentum encoders are gone. In the authors' code the targets are smoothed. With smoothing $\epsilon$ and $B$ candidates:
+# The loss is CLIP's: similarities are divided by a temperature $\tau$, and each picture must find its text among the batch's texts, and each text its picture. A frozen encoder needs little memory in training, so the batch can be large. BLIP's queue and momentum encoders are left out. In the authors' code the targets are smoothed. With smoothing $\epsilon$ and $B$ candidates:
 #
 # $$y_{ij} = (1 - \epsilon)\, g_{ij} + \frac{\epsilon}{B}, \qquad \ell_i = -\sum_j y_{ij} \ln \mathrm{softmax}_j\!\left(\frac{s_{ij}}{\tau}\right)$$
 #
@@ -461,7 +462,7 @@ itm_loss = check("blip2.itm_loss", itm_loss)
 # %% [markdown]
 # ### ITG: a caption through the queries
 #
-# The text begins with [DEC], "to signal the decoding task", and predicts each next token. It can't read the picture itself. So whatever it knows of the picture came through the queries. This trains their states inside the Q-Former to carry *all* that a caption says. In the last layer the text reads the queries before that layer's output is made. So ITG trains no query's final state $h_r$, which ITC, ITM and stage 2 read. In our two layers it trains the queries' output of layer 1.
+# The text begins with [DEC], "to signal the decoding task", and predicts each next token. It can't read the picture itself. So whatever it knows of the picture came through the queries. This trains their states inside the Q-Former to carry *all* that a caption says. But in each layer the text reads the queries as they enter it. So the final states $h_r$, which ITC, ITM and stage 2 read, get no gradient from ITG. In our two layers its gradient reaches the queries' output of layer 1.
 
 # %%
 quiz("blip2.leak")
@@ -523,7 +524,7 @@ plots.show(
     figures.losses(history, yours.qformer.config.vocabulary),
     "Figure 5. Your Q-Former: the three losses over training steps; each point is the mean of "
     f"{figures.steps_per_point(history)} steps. Level lines: ITM that ignores its inputs, and the "
-    "least of ITC and ITG: their targets are smoothed, so they can't reach 0. What to "
+    "least that ITC and ITG can reach with smoothed targets. What to "
     "see: ITM leaves its line only after some steps; ITG ends near its least, and ITC above its "
     "line, since captions repeat in a batch.",
 )
@@ -562,15 +563,15 @@ plots.show(
 
 # %%
 plots.show(
-    figures.pair_bars(first, count),
-    f"Figure 7. The shipped stage 1 on {count} held-out scenes: is the right caption preferred "
+    figures.pair_bars(first, 2 * count),
+    f"Figure 7. The shipped stage 1 on {2 * count} held-out scenes: is the right caption preferred "
     "to that of the scene with two things exchanged, or with another background? Dashed: guessing. "
     f"What to see: compare ITM with ITC, and both with guessing "
-    f"({measures.largest_error(count)}).",
+    f"({measures.largest_error(2 * count)}; {measures.noise_between(2 * count)}).",
 )
 
 # %% [markdown]
-# Figure 7 shows one model. Differences up to about 0.12 between two of its bars are noise: two standard errors of a difference. Over three seeds neither head is ahead (last table of "The paper beside ours").
+# Figure 7 shows one model. Over three seeds neither head is ahead (last table of "The paper beside ours").
 #
 # The paper says that ITM learns *fine-grained* alignment. ITM has what that needs: queries and text read each other. But what a model could learn and what it has learnt are two things. The shipped stage had 400 steps, and its wrong pairs mostly differ in a thing or a background. Lesson 08 asked the same of BLIP: both its heads failed at exchanged things. Models trained on minimal pairs only, in a small world, learnt it (its Figure 10).
 #
@@ -595,7 +596,7 @@ quiz("blip2.max_gradient")
 # |---|---|---|---|
 # | measure a collapse | ●●○○○ | ●●●●○ | 7 |
 #
-# Write `queries_used`.
+# Write `queries_used`: which query fits each picture best, as shares $p$, and the effective number $n$.
 
 
 # %%
@@ -651,9 +652,9 @@ training_batch = measures.training_batch(scale, vision, 8 if smoke else 64)
 Markdown(measures.about_recall(by_query, measures.itc_gradient(first, training_batch)))
 
 # %% [markdown]
-# Where one query wins for nearly all right pairs, we call the queries **collapsed**. Here one wins for all right pairs. Two others win for most wrong pairs, with nearly the same cosine for every text. Queries that never win may still know much of the picture. One fact, and two likely reasons that we haven't tested:
+# Where one query wins for nearly all right pairs, we call the queries **collapsed**. Here one wins for all right pairs. Two others win for most wrong pairs, with nearly the same cosine for every text. Queries that never win may still know much of the picture. For each picture and text, the maximum gives its gradient to the winner's vector alone. Three guesses at the reasons, which we haven't tested:
 #
-# - For each picture and text, the maximum gives its gradient to the winner's vector alone. A query that is a little better at first gets most of the gradient from right pairs, and then wins by more.
+# - A query that is a little better at first gets most of the gradient from right pairs, and then wins by more.
 # - One vector of this width can probably hold what our captions say. Then there is no need for a second.
 # - ITM and ITG read all queries, but one good query may be enough for them as well.
 #
@@ -692,12 +693,12 @@ Markdown(tables.study_table())
 # |---|---|---|---|
 # | know each weight of a Q-Former | ●●●○○ | ●●●●○ | 9 |
 #
-# Write `stage2_weights`. It returns those weights of a trained stage 1 that the Q-Former still needs when there is no text, under their names. The image encoder (`vision.`) is frozen and kept elsewhere.
+# Write `stage2_weights`. It returns those weights of a trained stage 1 that the Q-Former still needs when there is no text, under their names. The image encoder (`vision.`) is frozen and kept elsewhere. `list(first.state_dict())` shows the names.
 
 
 # %%
 def stage2_weights(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The state_dict of a stage-1 model -> a part of it. print(list(weights)) shows the names."""
+    """The state_dict of a stage-1 model -> a part of it."""
     raise NotImplementedError("your code here")
 
 
@@ -764,11 +765,13 @@ insert_prefix = check("blip2.insert_prefix", insert_prefix)
 # </details>
 
 # %% [markdown]
-# The loss is lesson 07's. With the projection $W$, the queries' states $h_1, \dots, h_R$ and the caption's tokens $y_1, \dots, y_L$:
+# OPT is a decoder, as our language model is, and the loss is lesson 07's. With the projection $W$, the queries' states $h_1, \dots, h_R$ and the caption's tokens $y_1, \dots, y_L$:
 #
 # $$\mathcal{L} = -\frac{1}{L} \sum_{l=1}^{L} \ln p\left(y_l \mid W h_1, \dots, W h_R,\; y_1, \dots, y_{l-1}\right)$$
 #
 # No query is a target. The gradient reaches the projection and *all* of the Q-Former, its queries and its LayerNorm of features included.
+#
+# FlanT5 has an encoder and a decoder. There each caption is cut in two: the encoder reads the soft visual prompts and the first part, and the decoder learns to write the second (*prefix language modelling*; assignment A4).
 
 # %% [markdown]
 # ### Exercise 12 · The loss behind a prefix
@@ -808,7 +811,9 @@ package, own = measures.stage2_losses(second, batch, insert_prefix, prefix_loss)
 print("the same loss as the package's:", abs(package - own) < 1e-3)
 
 # %% [markdown]
-# Now stage 2 of *your* Q-Former, before the shipped language model. It learns captions such as "cat blue ." of the same twelve things. The sequence is `<bos>`, the prefix, a full stop, then `cat blue .`; the first full stop is not scored. One more thing is the course's: the projection starts with small weights, and its bias as the mean embedding of nouns and backgrounds; the paper's starts at random. Two runs have equal data and steps in stage 2. One begins with the Q-Former of section 5, which has had the steps of stage 1 besides. The other begins with an untrained one. The paper's Figure 5 makes this comparison. **The next cell takes 5 to 15 seconds on free cores.**
+# Now stage 2 of *your* Q-Former, before the shipped language model. It learns captions such as `cat blue .` of the same twelve things. The sequence is `<bos>`, the prefix, a full stop that ends it, then the caption; the first full stop is not scored. The projection starts with small weights, and its bias is the mean embedding of nouns and backgrounds; the paper's starts at random.
+#
+# Two runs have equal data and steps in stage 2. One begins with the Q-Former of section 5, which has had the steps of stage 1 besides. The other begins with an untrained one. The paper's Figure 5 makes this comparison. **The next cell takes 5 to 15 seconds on free cores.**
 
 # %%
 parts |= {"insert_prefix": insert_prefix, "prefix_loss": prefix_loss}
@@ -841,7 +846,7 @@ plots.show(
 # %% [markdown]
 # ## 9. What the language model makes of it
 #
-# The shipped stage 2 learnt from captions of many forms: "a picture of a cat", "a cat on blue". Now questions, which it never saw in training. *What*, *background* (its colour) and *presence* must be answered from the picture. *Category*, *place* and *purpose* need the picture and knowledge: the question doesn't name the thing. *Colour* asks for that of a thing which the question names, so knowledge can be enough. "Right words" is the reference from lesson 07: the language model alone, with the right words in place of the picture.
+# The shipped stage 2 learnt from captions of many forms: "a picture of a cat", "a cat on blue". Now questions, which it never saw in training. *What*, *background* (its colour) and *presence* must be answered from the picture. *Category*, *place* and *purpose* need the picture and knowledge: the question doesn't name the thing. *Colour* asks for the colour of a thing that the question names, so knowledge can be enough. "Right words" is the reference from lesson 07: the language model alone, with the right words in place of the picture.
 
 # %%
 drawn, answers = figures.answer_bars(second, language_model, count)
@@ -867,7 +872,7 @@ plots.show(
     f"Figure 14. Right nouns after 'a picture of a' (or 'an'), {len(scenes)} held-out pictures, "
     f"with one query alone in the prompt or with this one left out; one model "
     f"({measures.largest_error(len(scenes))}). Lines: all queries, {everyone:.2f}, and guessing "
-    f"(dashed), 1 in {len(world.nouns())}. What to see: how many queries name the "
+    f"(dashed). What to see: how many queries name the "
     "thing alone, and which one is missed when it is left out.",
 )
 
@@ -934,7 +939,7 @@ diagnose("blip2.masks", {"A": None, "B": None, "C": None})
 #
 # B: leak. In training each word could attend to the words behind it, so the model copied what it had to predict. Its loss doesn't show it: all four ITG losses are near the least that smoothed targets allow. When it writes, those words aren't there yet, and its captions are often wrong.
 #
-# C: peek. In training the queries of each picture read its own caption, and the caption read the picture. So both vectors could simply agree on words. With the right mask each side knows only its own, and ITC chooses the wrong caption more often than in any other run. Its captions suffer, too: all weights are shared, and queries that read the caption need not read the picture.
+# C: peek. In training the queries of each picture read its own caption, and the caption read the picture. So both vectors could be made from the caption alone. With the right mask each side knows only its own, and ITC chooses the wrong caption more often than in any other run. Its captions suffer, too: all weights are shared, and queries that read the caption need not read the picture.
 #
 # In code: `qformer_mask` with another objective's name.
 # </details>
@@ -953,7 +958,7 @@ Markdown(tables.about_parameters())
 # %% [markdown]
 # What the paper reports about its training: 129 million pictures, those of BLIP. Their captions were made by CapFilt (lesson 09): ten captions for each web picture, ranked beside the original one by CLIP's similarity. The best two are kept, and one of them is drawn at each step. Stage 1 takes 250,000 steps, stage 2 80,000. On one machine with 16 A100 GPUs, the largest model takes less than six days for stage 1 and less than three for stage 2.
 #
-# The paper's claims beside our runs. Both runs, with stage 1 and without, have equal data and steps in stage 2; "with stage 1" has had those of stage 1 besides. In the columns "expected higher" and "expected lower" each value has its run's name. The verdict is computed by one rule. *Agrees*: the one expected higher is so in every seed, and the mean gap exceeds two pooled standard deviations (pooled: the root of the mean of the two variances). *Disagrees*: the same with the signs exchanged. Otherwise *within noise*.
+# The paper's claims beside our runs. Both runs, with stage 1 and without, have equal data and steps in stage 2; "with stage 1" has had those of stage 1 besides. In the columns "expected higher" and "expected lower" each value has its run's name. The verdict is computed by one rule. *Agrees*: the run expected higher is higher in every seed, and the mean gap exceeds two pooled standard deviations (pooled: the root of the mean of the two variances). *Disagrees*: it is lower in every seed, by as large a gap. Otherwise *within noise*.
 
 # %%
 Markdown(tables.claims_table())
@@ -981,10 +986,10 @@ Markdown(tables.controls_table())
 #
 # **Strengths.** Two frozen models keep all that they know. The architecture is modular: either model can be exchanged, and in the paper's Table 2 larger frozen parts give better answers. Training is cheap beside training everything. A picture costs R positions of the prompt, whatever its size. Stage 1 alone is a retrieval model.
 #
-# **Weaknesses.** The queries don't know the question: what they left out, no answer can bring back. Each training text has one picture, so examples in the prompt don't help, as the paper says itself. A frozen language model also keeps its errors and prejudices. Fine-tuning and testing are very specific: retrieval works without the language model, fine-tuning for VQA shows the question to the Q-Former, and captioning trains the image encoder. Made captions have less noise, but the captioner's bias.
+# **Weaknesses.** The queries don't know the question: what they left out, no answer can bring back. Each training text has one picture, so examples in the prompt don't help, as the paper says itself. A frozen language model also keeps its errors and prejudices. Each task has its own fine-tuning: retrieval works without the language model, fine-tuning for VQA shows the question to the Q-Former, and captioning trains the image encoder. Synthetic captions have less noise, but the captioner's bias.
 #
 # <details><summary>Q: The lecture lists "very less forgetting" for BLIP-2. In the paper's Figure 5, OPT without stage 1 gets worse as training goes on, and the authors call it catastrophic forgetting. What can forget if the language model is frozen?</summary>
-# Only the Q-Former and the projection are trained. Their vectors can drift to where captions become likely by a way that doesn't depend on the picture or doesn't work in questions. The language model's weights are as they were, but what it is given is not.
+# Only the Q-Former and the projection are trained. Their vectors can drift: captions become likelier, but the vectors depend less on the picture, or no longer work in questions. The language model's weights are as they were, but what it is given is not.
 # </details>
 #
 # <details><summary>Q: How should modalities interact? Compare a linear map (Frozen), a Q-Former, and cross-attention in every layer of the language model (Flamingo).</summary>
@@ -1011,7 +1016,7 @@ Markdown(tables.controls_table())
 #
 # Our pictures are simple, and the image encoder was trained on such pictures. So stage 1 has less to add than in the paper, and one query can hold what is said. Our Q-Former has two layers, so only one of them has cross-attention, and it starts from random weights, not from BERT's. The language model has half a million parameters. The study of section 7 and the failure lab use four queries and few steps. Few seeds give a coarse estimate of spread.
 #
-# Three traps in public code. In transformers the queries of a new BLIP-2 start at zero, which is harmless for loading trained weights, and a bad start for training (quiz of section 1). In the authors' code the causal part of ITG's mask is set by a default argument, `is_decoder=True`; several readers reported it as missing. And stage 2's code looks as if it trained from scratch, since stage 1 enters by a checkpoint.
+# Three traps in public code. In transformers the queries of a new BLIP-2 start at zero, which is harmless for loading trained weights, and a bad start for training (quiz of section 1). In the authors' code the causal part of ITG's mask is set by a default argument, `is_decoder=True`; several readers reported it as missing. And stage 2's code seems to train from scratch: stage 1's weights are loaded from a checkpoint that a configuration file names.
 #
 # ## Reading
 #

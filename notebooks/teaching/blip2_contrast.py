@@ -24,6 +24,12 @@ def similarity(queries: Tensor, text: Tensor, units=(unit, unit), over_queries=N
     return over_queries(units[0](queries) @ units[1](text).T)
 
 
+def chosen_by_length(queries: Tensor, text: Tensor) -> Tensor:
+    """The cosine of the query with the largest dot product."""
+    best = (queries @ text.T).argmax(1, keepdim=True)
+    return (unit(queries) @ unit(text).T).gather(1, best)[:, 0]
+
+
 def similarity_inputs(generator: torch.Generator) -> tuple[list, dict]:
     N, R, E = number(generator, 4, 5), number(generator, 2, 3), 5
     return [normal(generator, N, R, E, scale=2), normal(generator, 6, E, scale=3)], {}
@@ -43,6 +49,14 @@ SIMILARITY_MISTAKES = {
         lambda q, t: unit(q.mean(1)) @ unit(t).T,
     ),
     "that is the worst query, not the best.": partial(similarity, over_queries=lambda c: c.amin(1)),
+    "signs are lost: a query that points away from the text fits worst, not best.": partial(
+        similarity, over_queries=lambda c: c.abs().amax(1)
+    ),
+    "that is a soft maximum, to which every query adds; the best one counts alone.": (
+        partial(similarity, over_queries=lambda c: (c.softmax(1) * c).sum(1)),
+        partial(similarity, over_queries=lambda c: c.logsumexp(1)),
+    ),
+    "the best query is chosen by dot products; choose it by cosines.": chosen_by_length,
     "the queries are summed.": partial(similarity, over_queries=lambda c: c.sum(1)),
     "only the first query is compared.": partial(similarity, over_queries=lambda c: c[:, 0]),
     "the largest is taken over another axis: over the texts, not over an image's queries.": partial(
@@ -92,13 +106,52 @@ def itc(
         "equal": positive / positive.sum(1, keepdim=True),
         "own": torch.eye(len(groups)),
         "each 1": positive,
+        "first": torch.eye(len(groups))[positive.argmax(1)],
     }[share]
     targets, logits = smooth(targets, smoothing), scale(similarities, temperature)
     sides = (reduce(-(targets * x.log_softmax(-1)).sum(-1)) for x in (logits, logits.T))
     return float(both(*sides))
 
 
+def first(one: Tensor, other: Tensor) -> Tensor:
+    return one
+
+
+def second(one: Tensor, other: Tensor) -> Tensor:
+    return other
+
+
+def each_way(*args, to_texts: dict, to_images: dict) -> float:
+    """itc_loss with other choices in each direction."""
+    return (itc(*args, both=first, **to_texts) + itc(*args, both=second, **to_images)) / 2
+
+
+UNSMOOTHED = {"smooth": lambda y, s: y}
+UNSCALED = {"scale": lambda s, t: s}
 ITC_MISTAKES = {
+    "smoothing is used in one direction only.": (
+        partial(each_way, to_texts={}, to_images=UNSMOOTHED),
+        partial(each_way, to_texts=UNSMOOTHED, to_images={}),
+    ),
+    "the temperature is used in one direction only.": (
+        partial(each_way, to_texts={}, to_images=UNSCALED),
+        partial(each_way, to_texts=UNSCALED, to_images={}),
+    ),
+    "the targets are smoothed twice: by hand and by `label_smoothing`.": partial(
+        itc, smooth=lambda y, s: (1 - s) * ((1 - s) * y + s / len(y)) + s / len(y)
+    ),
+    "a softmax stands before the cross-entropy, which has one of its own.": (
+        partial(itc, scale=lambda s, t: (s / t).softmax(1)),
+        partial(
+            each_way,
+            to_texts={"scale": lambda s, t: (s / t).softmax(1)},
+            to_images={"scale": lambda s, t: (s / t).softmax(0)},
+        ),
+    ),
+    "the sum over candidates became a mean: that is B times too small.": partial(
+        itc, reduce=lambda rows: rows.mean() / len(rows)
+    ),
+    "one of two equal captions gets the whole target; they share it.": partial(itc, share="first"),
     "similarities are multiplied by the temperature; divide by it.": partial(
         itc, scale=lambda s, t: s * t
     ),

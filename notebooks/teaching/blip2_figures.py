@@ -21,7 +21,7 @@ from vlmcourse.recipes import blip2 as recipe
 from vlmcourse.recipes import frozen
 from vlmcourse.training.fit import Step
 from vlmcourse.widgets.interactive import interactive, slider
-from vlmcourse.world import prompts
+from vlmcourse.world import prompts, tokenizer
 
 LOSSES = {"itc": "ITC", "itm": "ITM", "itg": "ITG"}
 POINTS = 25
@@ -66,7 +66,10 @@ def declared_and_measured(qformer: QFormer, features: Tensor, mask_of: Callable,
         mask = mask_of(objective, R, is_token)
         moved = introspection.influence(lambda x: qformer.layers[0](x, R, image, mask), x) > 1e-7
         shown[f"{name}: declared"], measured[f"{name}: measured"] = mask[0, 0], moved
-    return plots.mask_gallery(shown | measured), all(
+    tokens = tokenizer.world_tokenizer().convert_ids_to_tokens(ids[0].tolist())
+    names = [*(f"q{r}" for r in range(R)), *tokens]
+    axes = "column: is read", "row: reads"
+    return plots.mask_gallery(shown | measured, axis_names=axes, positions=names), all(
         torch.equal(one, other) for one, other in zip(shown.values(), measured.values())
     )
 
@@ -76,9 +79,9 @@ def losses(history: Sequence[Step], vocabulary: int):
     and the least that smoothed targets allow."""
     series = {words: plots.interval_means(history, name, POINTS) for name, words in LOSSES.items()}
     lines = {
-        "ITM that always says 1/3": float(BLIND_MATCH),
-        "least ITC, no caption repeated": least(BATCH),
-        "least ITG": least(vocabulary),
+        f"ITM that always says 1/3: {float(BLIND_MATCH):.3f}": float(BLIND_MATCH),
+        f"least ITC, no caption repeated: {least(BATCH):.3f}": least(BATCH),
+        f"least ITG: {least(vocabulary):.3f}": least(vocabulary),
     }
     return plots.curves(series, "step", "loss (nats)", lines=lines)
 
@@ -130,7 +133,8 @@ def pair_bars(model: Stage1, count: int):
     for name, change in changes.items():
         found = recipe.caption_pair_accuracy(model, model.vision.image_size, change, count)
         groups[name] = {"ITC": found["contrast"], "ITM": found["match"]}
-    return plots.bars(groups, "right caption preferred (share)", 0.5, highest=1)
+    drawn = plots.bars(groups, "right caption preferred (share)", 0.5, highest=1, form=".2f")
+    return line_named(drawn, "guessing: 1 in 2")
 
 
 def usage_bars(right: Tensor, wrong: Tensor):
@@ -183,7 +187,10 @@ def answer_bars(model: BLIP2, language_model: LanguageModel, count: int):
         value, row = number.xy
         if 0 <= next(iter(chances[KINDS[round(row)]].values())) - value < 0.06:
             number.xyann = (20, 0)
-    return with_chance(drawn, chances), groups
+    guessed = {
+        kind: row | {"guessing": next(iter(chances[kind].values()))} for kind, row in groups.items()
+    }
+    return with_chance(drawn, chances, "guessing"), guessed
 
 
 def questions(kind: str, count: int) -> list:
@@ -208,14 +215,13 @@ def query_bars(model: BLIP2, scenes: Sequence[world.Scene]):
         }
         for r in everyone
     }
-    drawn = plots.bars(groups, "right noun (share)", sideways=True, highest=1)
+    drawn = plots.bars(groups, "right noun (share)", sideways=True, highest=1, form=".2f")
     (axes,), whole = drawn.axes, nouns_after(model, scenes, everyone)
     axes.set_ylabel("query")
     axes.axvline(whole, color="black", linewidth=1.2, label=f"all queries: {whole:.2f}")
     guess = 1 / len(world.nouns())
-    axes.axvline(
-        guess, color="black", linestyle="--", linewidth=1.2, label=f"guessing: {guess:.3f}"
-    )
+    named = f"guessing: 1 in {len(world.nouns())}"
+    axes.axvline(guess, color="black", linestyle="--", linewidth=1.2, label=named)
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return drawn, groups, whole
 

@@ -7,6 +7,7 @@ from functools import partial
 
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from teaching import blip2_reference as reference
 from teaching.exercises import Exercise, normal, number, rule
@@ -68,8 +69,14 @@ def itg(
         "inserted": torch.cat([first, ids[:, :-1]], 1),
         "kept": ids,
         "all": torch.full_like(ids, dec),
+        "before": torch.cat([first, ids], 1),
+        "before, all": torch.cat([first, ids], 1),
     }[begin]
     logits, targets = write(begun), ids
+    if begin == "before":
+        logits = logits[:, 1:]
+    elif begin == "before, all":
+        logits = logits[:, :-1]
     if shift == 1:
         logits, targets = logits[:, :-1], ids[:, 1:]
     elif shift == -1:
@@ -88,10 +95,41 @@ def wrong_words(nll: Tensor, log_p: Tensor, s: float) -> Tensor:
     return (1 - s) * nll + s * (-log_p.sum(-1) - nll) / (log_p.shape[-1] - 1)
 
 
+def smoothed(logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:
+    return cross_entropy(logits.flatten(0, 1), targets.flatten(), label_smoothing=smoothing)
+
+
+def begun(ids: Tensor, dec: int) -> Tensor:
+    return torch.cat([torch.full_like(ids[:, :1], dec), ids[:, 1:]], 1)
+
+
+def rolled(write, ids: Tensor, dec: int, pad: int, smoothing: float) -> Tensor:
+    """The last position is to predict the text's first token."""
+    targets = ids.roll(-1, 1)
+    return smoothed(write(begun(ids, dec)), targets.masked_fill(targets == pad, -100), smoothing)
+
+
+def counted_by_input(write, ids: Tensor, dec: int, pad: int, smoothing: float) -> Tensor:
+    """Leaves out positions that have read padding."""
+    targets = ids[:, 1:].masked_fill(ids[:, :-1] == pad, -100)
+    return smoothed(write(begun(ids, dec))[:, :-1], targets, smoothing)
+
+
 ITG_MISTAKES = {
     "the text still begins with its old first token, not with [DEC].": itg_mistake(begin="kept"),
     "[DEC] was put before the text, whose last token fell off; it replaces the first token.": itg_mistake(
         begin="inserted"
+    ),
+    "[DEC] was put before the text; it replaces the first token, so T stays as it is.": (
+        itg_mistake(begin="before"),
+        itg_mistake(begin="before, all", shift=0),
+    ),
+    "the last position has nothing to predict: its logits don't count.": partial(run_itg, rolled),
+    "the first token after [DEC] is left out; it counts, too.": itg_mistake(
+        reduce=lambda values, use: values[:, 1:][use[:, 1:]].mean()
+    ),
+    "the first padding of each text is counted: leave out where padding is the target.": partial(
+        run_itg, counted_by_input
     ),
     "every token became [DEC].": itg_mistake(begin="all"),
     "the logits are compared with the token that they have read; they predict the next one.": itg_mistake(

@@ -74,6 +74,9 @@ def changed_layer(layer, x, R, features, mask, change: str = "") -> Tensor:
     }.get(change, (ffn_q, ffn_t))
     norm_q, norm_t = {
         "norms exchanged": (norm_t, norm_q),
+        "queries' norm for all": (norm_q, norm_q),
+        "text's norm for all": (norm_t, norm_t),
+        "no norm of text": (norm_q, nn.Identity()),
         "queries' branch for all": (norm_q, norm_q),
         "text's branch for all": (norm_t, norm_t),
     }.get(change, (norm_q, norm_t))
@@ -83,7 +86,7 @@ def changed_layer(layer, x, R, features, mask, change: str = "") -> Tensor:
     def cross(states: Tensor, context: Tensor) -> Tensor:
         if layer.cross_attention is None or change == "no cross":
             return states
-        beside = 0 if change == "no cross residual" else states
+        beside = {"no cross residual": 0, "old residual": start[:, :R]}.get(change, states)
         norm = {"norm": layer.norm, "no cross norm": nn.Identity()}.get(
             change, layer.norm_cross_attention
         )
@@ -93,7 +96,12 @@ def changed_layer(layer, x, R, features, mask, change: str = "") -> Tensor:
     if change == "cross first":
         x = torch.cat([cross(x[:, :R], features), x[:, R:]], dim=1)
     kept = 0 if change == "no residual" else x
-    x = layer.norm(kept + layer.attention(x, mask=None if change == "no mask" else mask))
+    if change == "apart":
+        sides = (x[:, :R], mask[..., :R, :R]), (x[:, R:], mask[..., R:, R:])
+        attended = torch.cat([layer.attention(part, mask=one) for part, one in sides], dim=1)
+    else:
+        attended = layer.attention(x, mask=None if change == "no mask" else mask)
+    x = layer.norm(kept + attended)
     if change == "text crosses, too":
         x = cross(x, features)
     queries, text = x[:, :R], x[:, R:]
@@ -104,7 +112,9 @@ def changed_layer(layer, x, R, features, mask, change: str = "") -> Tensor:
     elif change not in ("cross first", "cross last", "text crosses, too"):
         queries = cross(queries, features)
     kept_q, kept_t = (0, 0) if change == "no last residual" else (queries, text)
-    queries, text = norm_q(kept_q + ffn_q(queries)), norm_t(kept_t + ffn_t(text))
+    kept_q = x[:, :R] if change == "residual passes cross" else kept_q
+    queries = norm_q(kept_q + ffn_q(queries))
+    text = text if change == "text stays" else norm_t(kept_t + ffn_t(text))
     if change == "cross last":
         queries = cross(queries, features)
     parts = [text, queries] if change == "text first" else [queries, text]
@@ -148,6 +158,19 @@ LAYER_MISTAKES = {
         layer_mistake("text's branch for all"),
     ),
     "queries and text have exchanged their last LayerNorms.": layer_mistake("norms exchanged"),
+    "the text's last LayerNorm is that of the queries; it has one of its own.": layer_mistake(
+        "queries' norm for all"
+    ),
+    "the queries' last LayerNorm is that of the text; they have one of their own.": layer_mistake(
+        "text's norm for all"
+    ),
+    "the LayerNorm after the text's feed-forward network is missing.": layer_mistake(
+        "no norm of text"
+    ),
+    "the text stays as self-attention left it; its feed-forward network is missing.": (
+        layer_mistake("text stays")
+    ),
+    "queries and text attend apart: self-attention runs once, on all of x.": layer_mistake("apart"),
     "the text comes first in your result; queries come first.": layer_mistake("text first"),
     "no gradient arrives at x: a detach or no_grad cuts it.": detached,
 }
@@ -171,6 +194,12 @@ CROSS_MISTAKES = {
         "cross last"
     ),
     "cross-attention's residual is missing.": layer_mistake("no cross residual"),
+    "the residual of cross-attention is the layer's input: add the states after self-attention.": (
+        layer_mistake("old residual")
+    ),
+    "the residual of the queries' feed-forward network leaves out what cross-attention found.": (
+        layer_mistake("residual passes cross")
+    ),
     "the queries of cross-attention are the layer's input: take their states after self-attention.": (
         layer_mistake("old queries")
     ),

@@ -43,6 +43,7 @@ def blocks(
         "open": torch.ones(B, 1, 1, 1, dtype=torch.bool),
         "pads": ~real[:, None, None, :],
         "joined": torch.cat([is_token, is_token.new_ones(B, R)], dim=1)[:, None, None, :],
+        "shared": real.all(0)[None, None, None, :],
     }[padding]
     return (square & closed).expand(B, 1, R + T, R + T)
 
@@ -125,12 +126,21 @@ PADDING = {
     "padding is closed in its rows; close it in its columns, where it would be attended to.": "queries",
     "the rows of padding are closed, too: close its columns only, since a row without keys has no softmax.": "both",
     "the wrong columns are closed: R times True must stand before `is_token`, not behind it.": "joined",
+    "the padding of one text closes columns in every text: each has its own.": "shared",
     "only padding may be attended to: True means a token in `is_token`, and 'may attend' in a mask.": "pads",
 }
 
 
 def right(objective: str, R: int, is_token: Tensor, **changes) -> Tensor:
     return blocks(R, is_token, **(RIGHT[objective] | changes))
+
+
+def shifted(objective: str, R: int, is_token: Tensor, by: int) -> Tensor:
+    """The mask as if there were more queries, or fewer; by: 1 or -1."""
+    text = (
+        is_token[:, 1:] if by > 0 else torch.cat([is_token.new_ones(len(is_token), 1), is_token], 1)
+    )
+    return right(objective, R + by, text)
 
 
 def mistakes_of(objective: str) -> dict[str, Callable | tuple[Callable, ...]]:
@@ -145,6 +155,13 @@ def mistakes_of(objective: str) -> dict[str, Callable | tuple[Callable, ...]]:
         for message, how in PADDING.items()
         if (objective, how) != ("itg", "queries")  # padding is last: there it is the same as "both"
     }
+    if objective != "itm":  # there all attend to all
+        found["the text's first token counts as a query: the text begins at position R."] = partial(
+            shifted, by=1
+        )
+        found["the last query counts as a token: the text begins at position R."] = partial(
+            shifted, by=-1
+        )
     if objective != "itm":  # there it is the same as exchanging tokens and padding
         found["it is upside down: True must mean 'may attend'."] = lambda *args: ~right(*args)
     if objective == "itg":  # elsewhere only padding's rows and columns would be exchanged

@@ -83,6 +83,8 @@ def itm(
         "both": (features[images], ids[texts]),
         "image by texts": (features[texts], ids),
         "text by images": (features, ids[images]),
+        "images' own": (features[images], ids[images]),
+        "texts' own": (features[texts], ids[texts]),
     }
     losses = []
     for index, name in enumerate(use):
@@ -109,7 +111,24 @@ def each_query(logits: Tensor, labels: Tensor) -> Tensor:
     return -logits.log_softmax(-1).mean(1).gather(1, labels[:, None])[:, 0]
 
 
+def alternating(read, head, features: Tensor, ids: Tensor, texts: Tensor, images: Tensor) -> Tensor:
+    """Labels 1, 0, 0, 1, 0, 0 beside pairs that stand in three groups."""
+    states = read(
+        torch.cat([features, features, features[images]]), torch.cat([ids, ids[texts], ids])
+    )
+    return mean_logits(head(states), torch.tensor([1, 0, 0] * len(ids))).mean()
+
+
 ITM_MISTAKES = {
+    "a group of wrong pairs is right: picture and text of the same number. Change one of the two.": (
+        itm_mistake(use=("right", "wrong text", "images' own")),
+        itm_mistake(use=("right", "texts' own", "wrong image")),
+        itm_mistake(use=("right", "texts' own", "images' own")),
+    ),
+    "a softmax stands before the cross-entropy, which has one of its own.": (
+        itm_mistake(judge=of_logits(lambda x: x.mean(1).softmax(-1))),
+        itm_mistake(judge=of_logits(lambda x: x.softmax(-1).mean(1))),
+    ),
     "no wrong picture: each text needs a pair with a wrong picture, too.": itm_mistake(
         use=("right", "wrong text")
     ),
@@ -135,6 +154,7 @@ ITM_MISTAKES = {
     "the labels stand in another order than the pairs: only right pairs have a 1.": (
         itm_mistake(use=("wrong text", "right", "wrong image")),
         itm_mistake(use=("wrong image", "right", "wrong text")),
+        partial(run_itm, alternating),
     ),
     "class 1 is 'match': the labels are exchanged.": itm_mistake(right=0),
     "only the first query is judged; all of them are.": itm_mistake(

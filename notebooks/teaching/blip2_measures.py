@@ -29,6 +29,11 @@ def largest_error(count: int) -> str:
     return f"standard error: at most {(0.25 / count) ** 0.5:.2f}"
 
 
+def noise_between(count: int) -> str:
+    """Two standard errors, at most, of the difference of two shares of so many, in words."""
+    return f"differences of two bars up to {2 * (0.5 / count) ** 0.5:.2f} are noise: two standard errors at most"
+
+
 def held_out(count: int) -> list[world.Scene]:
     """Scenes of one thing, on backgrounds on which training never showed it."""
     return [world.sample("test", index, 0, frozen.ONE_THING) for index in range(count)]
@@ -165,7 +170,7 @@ def stage2_losses(model: BLIP2, batch: Mapping[str, Tensor], insert: Callable, l
 
 
 def about_answers(groups: Mapping[str, Mapping[str, float]], margin: float = 0.1) -> str:
-    """What the answers of `answer_bars` say, in words. margin: a difference that counts."""
+    """What the answers of `answer_bars` say, in words. margin: a difference that counts; groups: with "guessing", too."""
     used = [
         k
         for k, row in groups.items()
@@ -178,15 +183,16 @@ def about_answers(groups: Mapping[str, Mapping[str, float]], margin: float = 0.1
         f"Not so: {', '.join(unused) or 'none'}; such answers don't show that the picture was used.",
         f"More than {margin:g} below right words: {', '.join(below) or 'none'}.",
     ]
-    if hard := [k for k in unused if groups[k]["right words"] <= groups[k]["blank"] + margin]:
+    if hard := [k for k in unused if groups[k]["right words"] <= groups[k]["guessing"] + margin]:
         parts.append(
-            f"For {', '.join(hard)} even the right words are no better than a blank picture: there the language model "
-            "itself fails, whatever the prefix."
+            f"For {', '.join(hard)} even the right words are no better than guessing: there the language model itself "
+            "fails, whatever the prefix."
         )
     colour = groups["colour"]
     parts.append(
-        f"Blank pictures get {colour['blank']:.2f} for the colour of a thing: the question names the thing, whose usual "
-        f"colour the language model knows. For the background's colour they get {groups['background']['blank']:.2f}."
+        f"For the colour of a thing a blank picture gets {colour['blank']:.2f}, the right words "
+        f"{colour['right words']:.2f}: the question names the thing, and the language model knows its usual colour. For "
+        f"the background's colour a blank picture gets {groups['background']['blank']:.2f}."
     )
     return " ".join(parts)
 
@@ -213,18 +219,18 @@ def about_queries(alone: Mapping[str, Mapping[str, float]], everyone: float, win
     names = [r for r, row in alone.items() if row["alone"] > everyone / 2]
     missed = [r for r, row in alone.items() if row["left out"] < everyone / 2]
     if len(names) != 1:
-        collapsed = "So the work isn't done by a single query."
+        verdict = "So naming isn't the work of a single query."
     elif names == [winner]:
-        collapsed = "So for naming, the prefix is collapsed on the same query."
+        verdict = "So one query does most of the naming, the same as in stage 1."
     else:
-        collapsed = (
-            "So for naming, the prefix is collapsed, but on another query: stage 2 starts from the same queries and "
-            "chooses anew, since its loss isn't ITC's maximum."
+        verdict = (
+            "So one query does most of the naming, but not the one that won in stage 1. Stage 2 starts from the same "
+            "queries, but its loss takes no maximum over them."
         )
     return (
-        f"Alone it reaches more than half of what all queries reach: {_listed(names)}. Without it less than half is "
-        f"left: {_listed(missed)}. In stage 1 query {winner} won most often; alone it reaches "
-        f"{alone[winner]['alone']:.2f} here. {collapsed} Other tasks than naming may need other queries."
+        f"Queries that alone reach more than half of what all reach: {_listed(names)}. Queries without which less than "
+        f"half is left: {_listed(missed)}. In stage 1 query {winner} won most often; alone it reaches "
+        f"{alone[winner]['alone']:.2f} here. {verdict} Other tasks than naming may need other queries."
     )
 
 

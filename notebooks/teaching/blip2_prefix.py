@@ -61,10 +61,12 @@ def inserted(words: Tensor, states: Tensor, projection: Callable, change: str = 
         "reversed": prefix.flip(1),
         "one for all": prefix[:, :1].expand_as(prefix),
     }.get(change, prefix)
-    at = {"front": 0, "second": 2, "end": words.shape[1]}.get(change, 1)
+    T = words.shape[1]
+    at = {"front": 0, "second": 2, "before last": T - 1, "end": T}.get(change, 1)
     R = prefix.shape[1]
     rest = words[:, at + R if change == "replaced" else at + (change == "word lost") :]
-    return torch.cat([words[:, :at], prefix, rest], dim=1)
+    rest = words if change == "bos twice" else rest
+    return torch.cat([words[:, : 0 if change == "no bos" else at], prefix, rest], dim=1)
 
 
 def insert_mistake(change: str = "") -> Callable:
@@ -77,6 +79,11 @@ INSERT_MISTAKES = {
     "the prefix stands behind the text, which could never read it.": insert_mistake("end"),
     "the prefix stands after two tokens; it comes right after <bos>.": insert_mistake("second"),
     "the prefix replaced words of the text; the text must stay whole.": insert_mistake("replaced"),
+    "the prefix stands before the last token; it comes right after <bos>.": insert_mistake(
+        "before last"
+    ),
+    "<bos> is lost: it comes first, as the language model expects.": insert_mistake("no bos"),
+    "<bos> stands twice: after the prefix comes the rest of the text.": insert_mistake("bos twice"),
     "the first word after the prefix is lost.": insert_mistake("word lost"),
     "the queries are averaged into one vector; each has a place of its own.": insert_mistake("mean"),
     "only the first query is there.": insert_mistake("first only"),
@@ -140,6 +147,14 @@ def own_tokens(logits: Tensor, ids: Tensor, scored: Tensor, R: int) -> float:
     return float(surprise(logits[:, R:], ids)[scored].mean())
 
 
+def zeroed_logits(logits: Tensor, ids: Tensor, scored: Tensor, R: int) -> float:
+    return float(surprise(logits[:, R:-1] * scored[:, 1:, None], ids[:, 1:]).mean())
+
+
+def zeroed_ids(logits: Tensor, ids: Tensor, scored: Tensor, R: int) -> float:
+    return float(surprise(logits[:, R:-1], ids[:, 1:] * scored[:, 1:]).mean())
+
+
 LOSS_MISTAKES = {
     "the prefix is not counted: after <bos>, all tokens stand R positions later.": without_prefix,
     "the logits are compared with the token that they have read; they predict the next one.": own_tokens,
@@ -164,6 +179,16 @@ LOSS_MISTAKES = {
     ),
     "that is the sum over scored tokens, divided by the number of texts.": partial(
         loss, reduce=lambda values, use: (values * use).sum() / len(values)
+    ),
+    "that is the perplexity: the loss has no exponential.": partial(
+        loss, reduce=lambda values, use: values[use].mean().exp()
+    ),
+    "a softmax stands before the cross-entropy, which has one of its own.": (
+        lambda logits, *rest: loss(logits.softmax(-1), *rest)
+    ),
+    "tokens that are not scored count with logits or ids of 0: leave them out.": (
+        zeroed_logits,
+        zeroed_ids,
     ),
     "the sign is wrong: a loss is never negative.": partial(
         loss, reduce=lambda values, use: -values[use].mean()

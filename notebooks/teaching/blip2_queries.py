@@ -33,6 +33,7 @@ def run_queries(target, R, D, B):
         float(between > 0),
         float(0.012 < out.detach().std().item() < 0.03),
         float(abs(out.detach().mean().item()) < 0.005),
+        float((out.detach().abs().max() > 2 * out.detach().std()).item()),  # uniform: at most 1.73
         float(bool(grads) and all(bool((grad == B).all()) for grad in grads)),
     ]
 
@@ -42,7 +43,7 @@ def query_inputs(generator: torch.Generator) -> tuple[list, dict]:
 
 
 def query_facts(R: int, D: int, B: int) -> list[float]:
-    return [float(R * D), 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
+    return [float(R * D), *[1.0] * 7]
 
 
 def explain_queries(got: object, wanted: list, R: int, D: int, B: int) -> str | None:
@@ -58,7 +59,7 @@ def explain_queries(got: object, wanted: list, R: int, D: int, B: int) -> str | 
         return known.get(shape, f"the output has shape {shape}; expected {(B, R, D)}.")
     if not isinstance(got, list):
         return None
-    count, fixed, alike, different, spread, centred, learns = got
+    count, fixed, alike, different, spread, centred, tails, learns = got
     rules = (
         (not fixed, "two calls give different vectors: draw them once, when the module is made."),
         (not different, "all queries are equal. They get equal gradients, and stay equal, where the loss treats them alike."),
@@ -68,6 +69,7 @@ def explain_queries(got: object, wanted: list, R: int, D: int, B: int) -> str | 
         (count != R * D, f"the module trains {count:.0f} numbers; R vectors of width D have {R * D}."),
         (not spread, "the numbers at the start have another standard deviation than the one asked for."),
         (not centred, "the numbers at the start are not centred at 0: draw them from a normal distribution."),
+        (not tails, "no number at the start is far from 0: draw them from a normal distribution, not a uniform one."),
         (not learns, "the gradients of the batch's pictures don't all arrive at the vectors."),
     )  # fmt: skip
     return next((words for wrong, words in rules if wrong), None)
@@ -108,6 +110,12 @@ USE_MISTAKES = {
     "these are counts; wanted are shares of the images.": (
         lambda s: [use(s)[0] * len(s), use(s)[1]],
         lambda s: [(use(s)[0] * len(s)).long(), use(s)[1]],
+    ),
+    "the counts are divided by the number of queries; divide by the number of images.": used_by(
+        lambda s: use(s)[0] * len(s) / s.shape[1]
+    ),
+    "signs are lost: a query with a cosine of -1 fits worst, not best.": used_by(
+        lambda s: wins(s.abs().argmax(1), s.shape[1], len(s))
     ),
     "these are the queries that fit *worst*.": used_by(
         lambda s: wins(s.argmin(1), s.shape[1], len(s))
@@ -186,6 +194,8 @@ def weight_inputs(generator: torch.Generator) -> tuple[list, dict]:
 
 
 def explain_weights(got: object, wanted: dict, weights: dict) -> str | None:
+    if isinstance(got, (list, tuple, set, Tensor)):
+        return "wanted is a dict: the names of the weights that go on, with their tensors."
     if not isinstance(got, dict):
         return None
     if unknown := sorted(set(got) - set(weights)):

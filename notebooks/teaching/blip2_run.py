@@ -30,12 +30,8 @@ class Small(nn.Module):
 
 def run_inputs(generator: torch.Generator) -> tuple[list, dict]:
     """A seed, a number of queries, features, ids, ITG's mask."""
-    B, R, T, width = (
-        3,
-        number(generator, 2, 3),
-        number(generator, 5, 6),
-        2 * number(generator, 3, 4),
-    )
+    R, T = number(generator, 2, 3), number(generator, 5, 6)
+    B, width = R + 1, 2 * number(generator, 3, 4)
     ids = torch.randint(0, 12, (B, T), generator=generator)
     mask = reference.qformer_mask("itg", R, torch.ones(B, T, dtype=torch.bool))
     return [
@@ -68,7 +64,9 @@ def changed_run(model, features, ids, mask, change: str = ""):
     """run_qformer, and what it becomes by one mistake."""
     queries, text = model.queries(len(ids)), model.embed(ids)
     R, T = queries.shape[1], ids.shape[1]
-    image = features if change == "no norm_image" else model.norm_image(features)
+    image = {"no norm_image": features, "norm of image": model.norm(features)}.get(
+        change, model.norm_image(features)
+    )
     x = torch.cat([text, queries] if change == "text first" else [queries, text], dim=1)
     if change == "norm of text":
         x = torch.cat([queries, model.norm(text)], dim=1)
@@ -81,7 +79,9 @@ def changed_run(model, features, ids, mask, change: str = ""):
         change, layers
     )
     for layer in layers:
-        x = layer(x, T if change == "T" else R, image, None if change == "no mask" else mask)
+        before, count = x, {"T": T, "B": len(ids)}.get(change, R)
+        x = layer(x, count, image, None if change == "no mask" else mask)
+        x = before + x if change == "residual" else x
         image = model.norm_image(image) if change == "norm_image again" else image
         x = model.norm(x) if change == "norm again" else x
     x = model.norm(x) if change == "norm last" else x
@@ -116,6 +116,13 @@ RUN_MISTAKES = {
     "the layers are used in reverse order.": run_mistake("reversed"),
     "the mask is not given to the layers.": run_mistake("no mask"),
     "the layers were given the length of the text as number of queries.": run_mistake("T"),
+    "the layers were given the size of the batch as number of queries.": run_mistake("B"),
+    "the features go through `norm`; their LayerNorm is `norm_image`.": run_mistake(
+        "norm of image"
+    ),
+    "a layer's input is added to its output: each layer has its residuals inside.": run_mistake(
+        "residual"
+    ),
     "queries and text are exchanged in your result.": run_mistake("exchanged"),
     "the values are right, but no gradient arrives at the features.": lambda *args: [
         *run_mistake()(*args)[:2],

@@ -107,7 +107,7 @@ def over_seeds(rows: list[dict], name: str, what: str) -> evaluation.Spread:
 def figure(rows: list[dict], what: str, label: str, chance: float | None = None, **options):
     """Bars of one measurement of all variants, over seeds."""
     groups: Mapping = {name: {what: over_seeds(rows, name, what)} for name in VARIANTS}
-    return plots.bars(groups, label, chance, sideways=True, **options)
+    return plots.bars(groups, label, chance, sideways=True, form=".2f", **options)
 
 
 if __name__ == "__main__":

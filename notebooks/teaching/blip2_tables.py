@@ -94,7 +94,8 @@ def stage_curves():
     """The paper's Figure 5 with our runs: stage 2's loss after stage 1 and without it."""
     steps = [int(step) for step in results()["rows"][0]["curve"]]
     series = {
-        name: {step: measured(name, "curve", str(step)) for step in steps} for name in (BOTH, ALONE)
+        words: {step: measured(name, "curve", str(step)) for step in steps}
+        for words, name in (("with stage 1", BOTH), ("without stage 1", ALONE))
     }
     return plots.curves(series, "step of stage 2", "loss (nats per token)")
 
@@ -130,7 +131,7 @@ CLAIMS = (
     Claim(
         "stage 1 helps: answers that a picture can show",
         "Fig. 5: far better with stage 1",
-        "right answers: what, colour, presence",
+        "right answers: what, colour (of things and of backgrounds), presence",
         lambda: measured(BOTH, "questions", SEEN),
         lambda: measured(ALONE, "questions", SEEN),
         "only *what* could differ: colours are all right in both, and *presence* the language model itself can't answer",

@@ -79,13 +79,21 @@ def mask(values: Mask | Tensor, queries: Names = None, keys: Names = None, title
 
 
 @course_style()
-def mask_gallery(masks: Mapping[str, Mask | Tensor], columns: int = 3, axis_names=AXES):
-    """Several masks, or other tables of booleans, in one figure. axis_names: below, at the left."""
+def mask_gallery(
+    masks: Mapping[str, Mask | Tensor],
+    columns: int = 3,
+    axis_names=AXES,
+    positions: Names = None,
+):
+    """Several masks, or other tables of booleans, in one figure.
+
+    axis_names  below, at the left;  positions  names of rows and columns alike; default their numbers
+    """
     grids = {name: _grid(values) for name, values in masks.items()}
     rows = -(-len(grids) // columns)
     drawn, axes = figure(3.1 * columns, 2.9 * rows, rows, columns)
     for panel, (name, grid) in zip(axes, grids.items()):
-        _mask(panel, grid, title=name.replace(": ", ":\n"))
+        _mask(panel, grid, positions, positions, name.replace(": ", ":\n"))
     for panel in axes[len(grids) :]:
         panel.set_visible(False)
     for label, text in zip((drawn.supxlabel, drawn.supylabel), axis_names):
