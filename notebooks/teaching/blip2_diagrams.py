@@ -55,7 +55,6 @@ def two_stages(first: Stage1, second: BLIP2, tokens: int) -> Diagram:
     diagram.arrow("loss", "lm", gradient=True)
     diagram.arrow("lm", "projection", gradient=True)
     diagram.arrow("projection", "former", gradient=True)
-    diagram.arrow("former", "queries", gradient=True)
     return diagram
 
 
