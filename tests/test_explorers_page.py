@@ -685,8 +685,18 @@ def test_a_thing_follows_the_hand_and_settles_on_a_dot(chromium):
         assert "cat in the middle" in page.locator("[role=application]").get_attribute("aria-label")
 
 
-def test_a_finger_can_hit_a_square(chromium):
+def test_a_finger_can_hit_a_square_and_drags_a_thing_upwards_without_scrolling(chromium):
     with gestures.explorer_page(chromium, "scene", has_touch=True, is_mobile=True, **PHONE) as page:
+        car, cdp = page.locator("[data-thing='1']"), page.context.new_cdp_session(page)
+        box, scrolled = car.bounding_box(), page.evaluate("scrollY")
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        for kind, far in (("touchStart", 0), *(("touchMove", 12 * n) for n in range(1, 11))):
+            points = [{"x": x, "y": y - far}]
+            cdp.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+        cdp.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+        page.wait_for_timeout(300)
+        assert page.evaluate("scrollY") == scrolled
+        assert "car top right" in page.locator("[role=application]").get_attribute("aria-label")
         box = page.locator("[data-map=CLIP] [data-first]").first.bounding_box()
         assert min(box["width"], box["height"]) > 17
         models, likely = page.locator("[data-model]").last, page.locator("[data-answer]").first

@@ -35,7 +35,7 @@ export default {
     const where = ({ x, y }) => [["top", "", "bottom"][Math.min(2, Math.floor(3 * y))], ["left", "", "right"][Math.min(2, Math.floor(3 * x))]].filter(Boolean).join(" ") || "in the middle";
     // What each model says first at all placements: counts on every background, and of that of now a square for each placement, the
     // first thing's place downwards, the second's to the right.
-    const places = positions.map(([x, y]) => where({ x, y })), signs = positions.map(([x, y]) => ({ "-1 -1": "↖", "1 -1": "↗", "-1 1": "↙", "1 1": "↘" })[`${Math.sign(x - 0.5)} ${Math.sign(y - 0.5)}`] ?? "·");
+    const places = positions.map(([x, y]) => where({ x, y })), signs = positions.map(([x, y]) => ({ "-1 -1": "↖", "1 -1": "↗", "-1 1": "↙", "1 1": "↘" })[`${Math.sign(x - 0.5)} ${Math.sign(y - 0.5)}`] ?? "•");
     const pairs = positions.flatMap((_, a) => positions.flatMap((_, b) => (a === b ? [] : [[a, b]]))), COUNT = 30, NAME = 62;
     const firstAt = (name, a, b, background) => answersAt(name, a, b, background)[0];
     const counts = Object.fromEntries(names.map((name) => [name, Object.fromEntries(colours.map((background) => { const first = pairs.map(([a, b]) => firstAt(name, a, b, background)[0]); return [background, words.map((word) => first.filter((one) => names_(one, word)).length)]; }))]));
@@ -265,7 +265,7 @@ export default {
     });
     let first = true;
     dragging(canvas, (x, y) => {
-      if (first) { first = false; return held && draw(); }
+      if (first) { first = false; if (held) setTimeout(draw); return; } // not before the touch has begun on what is there
       if (held?.corner) resize(2 * Math.max(Math.abs(x / side() - thing().x), Math.abs(y / side() - thing().y)));
       else if (held) {
         const at = [x / side() + held.shift[0], y / side() + held.shift[1]];
@@ -275,6 +275,8 @@ export default {
       }
     }, () => { const settles = held?.at; held = null; first = true; if (settles) draw(); });
     canvas.style.touchAction = "pan-y"; // but on a thing
+    // A finger on a thing drags it, and scrolls from elsewhere.
+    canvas.addEventListener("touchstart", (event) => { if (event.target.closest("[data-thing], [data-handle]")) event.preventDefault(); }, { passive: false });
     arrows(canvas, step, () => { state.chosen = (state.chosen + 1) % Math.max(1, state.things.length); draw(); });
     canvas.addEventListener("keydown", (event) => {
       const act = { "+": () => resize(thing().size + 0.04), "-": () => resize(thing().size - 0.04), Delete: remove, Backspace: remove, Home: () => move(0.5, 0.5) }[event.key];
