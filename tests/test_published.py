@@ -40,6 +40,15 @@ def test_cells_are_found_by_name(name, row, column, value):
         assert published(name).value(row, column) == value
 
 
+def test_the_scores_of_pope_agree_with_each_other():
+    """Half of the answers are yes, so recall and the share of yes give the other three."""
+    for _, _, accuracy, precision, recall, f1, yes in published("pope-mscoco").rows:
+        false = 2 * yes - recall  # share of absent nouns that are claimed
+        assert accuracy == pytest.approx((recall + 100 - false) / 2, abs=0.03)
+        assert precision == pytest.approx(100 * recall / (2 * yes), abs=0.03)
+        assert f1 == pytest.approx(2 * precision * recall / (precision + recall), abs=0.02)
+
+
 def test_unknown_names_are_answered_with_those_there_are():
     with pytest.raises(KeyError, match="no published table 'frozen'; there are clip-facts"):
         published("frozen")

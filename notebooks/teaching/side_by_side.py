@@ -51,9 +51,9 @@ def knows(scene: world.Scene, noun: str, there: bool) -> bool:
 
 SYSTEMS: dict[str, tuple[Answer, float]] = {
     "healthy": (sees, 0.02),
-    "A": (expects, 0.04),
-    "B": (knows, 0.12),
-    "C": (agrees, 0.04),
+    "A": (agrees, 0.04),
+    "B": (expects, 0.04),
+    "C": (knows, 0.12),
 }
 """How each system answers, and in how many answers it errs at random."""
 

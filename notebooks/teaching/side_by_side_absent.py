@@ -34,6 +34,8 @@ def caption_inputs(generator: torch.Generator) -> tuple[list, dict]:
         ]
         captions.append(form.format(*named))
         present.append(there)
+    captions.append("a pan")  # isn't there, though it is a part of what is
+    present.append(["panda", "tree"])
     twice = shuffled(generator, NOUNS)
     captions.append(f"a {twice[0]} and a {twice[0]}")
     present.append(twice[1:3])
@@ -101,6 +103,37 @@ CHAIR_MISTAKES = {
     "the first share is divided by the number of captions.": counting(
         pair=lambda words, bad: [sum(map(len, bad)) / len(bad), sum(map(bool, bad)) / len(bad)]
     ),
+    "a noun inside a longer noun that is there counts as there: compare whole words.": counting(
+        wrong=lambda words, there: [word for word in words if word not in " ".join(there)]
+    ),
+    "the second share counts all captions that name something, right or wrong.": counting(
+        pair=lambda words, bad: [
+            sum(map(len, bad)) / sum(map(len, words)),
+            sum(map(bool, words)) / len(words),
+        ]
+    ),
+    "the second share counts captions that name nothing right; one invented noun is enough.": (
+        counting(
+            pair=lambda words, bad: [
+                sum(map(len, bad)) / sum(map(len, words)),
+                sum(bool(b) and len(b) == len(w) for w, b in zip(words, bad)) / len(bad),
+            ]
+        )
+    ),
+    "the first share is divided by what is there; divide by what is named.": lambda c, p, n: (
+        counted(
+            c,
+            p,
+            n,
+            pair=lambda words, bad: [
+                sum(map(len, bad)) / sum(map(len, p)),
+                sum(map(bool, bad)) / len(bad),
+            ],
+        )
+    ),
+    "a caption is compared with what is on all pictures; compare it with its own.": (
+        lambda c, p, n: counted(c, [sum(p, [])] * len(p), n)
+    ),
     "these are counts, not shares.": counting(
         pair=lambda words, bad: [float(sum(map(len, bad))), float(sum(map(bool, bad)))]
     ),
@@ -137,6 +170,30 @@ def ranking(**options) -> Callable:
     return lambda *args: ranked(*args, **options)
 
 
+def together(shown, word: str, others) -> list[int]:
+    """In how many pictures the word stands together with each of the others."""
+    return [sum(word in here and other in here for here in shown) for other in others]
+
+
+def ranked_by(size: Callable, shown, present, k: int) -> list[str]:
+    """size: (word, counts together with each of the present nouns) -> what it is ranked by"""
+    sizes = {
+        word: size(word, together(shown, word, present))
+        for word in {word for here in shown for word in here} - {*present}
+    }
+    return sorted(sizes, key=lambda word: (-sizes[word], word))[:k]
+
+
+def per_noun(shown, present, k, adversarial) -> list[str]:
+    return ranked_by(
+        lambda word, counts: sum(counts) / sum(word in here for here in shown), shown, present, k
+    )
+
+
+def by_best(shown, present, k, adversarial) -> list[str]:
+    return ranked_by(lambda word, counts: max(counts), shown, present, k)
+
+
 def either(adversarial: bool) -> dict:
     """Mistakes in one of the two ways to choose."""
     common = {
@@ -160,6 +217,12 @@ def either(adversarial: bool) -> dict:
         "these are the absent nouns in the order of the alphabet; count them.": ranking(
             key=lambda c: lambda word: word
         ),
+        "first drop the present nouns, then take k.": lambda shown, present, k, way: [
+            word for word in ranked(shown, present, k, way, words=list) if word not in present
+        ],
+        "all absent nouns are returned; the first k are wanted.": lambda shown, present, k, way: (
+            ranked(shown, present, len(NOUNS), way)
+        ),
     }
     if adversarial:
         return common | {
@@ -171,6 +234,10 @@ def either(adversarial: bool) -> dict:
             ),
             "a picture needn't show all of the present nouns: one is enough.": ranking(
                 weight=lambda here, present: all(word in here for word in present)
+            ),
+            "the counts are divided by how often the noun is shown; only the counts matter.": per_noun,
+            "only the best companion of each noun counts; add the counts for all present nouns.": (
+                by_best
             ),
             "only the first of the present nouns is looked at.": ranking(
                 weight=lambda here, present: present[0] in here

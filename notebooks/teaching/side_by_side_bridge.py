@@ -93,6 +93,15 @@ DIFFERING_MISTAKES = {
     "the names are sorted; they keep the order in which they first occur.": lambda s: sorted(
         chosen(s, differ)
     ),
+    "a name is listed once for each system that has it; list each once.": lambda s: [
+        name for system in s.values() for name in system if name in chosen(s, differ)
+    ],
+    "only settings that some system lacks are listed; other values count, too.": lambda s: chosen(
+        s, lambda v: None in v
+    ),
+    "only the names of the last system are looked at.": lambda s: chosen(
+        s, differ, lambda s: list(s.values())[-1]
+    ),
     "all settings are listed.": lambda s: chosen(s, lambda v: True),
 }
 
@@ -116,6 +125,12 @@ def solved(features, targets, penalty, *, bias_free=True, column="last", ridge=N
     return torch.linalg.solve(X.T @ X + matrix, X.T @ targets)
 
 
+def all_but_the_first(X: Tensor, penalty: float) -> Tensor:
+    matrix = penalty * torch.eye(X.shape[1])
+    matrix[0, 0] = 0
+    return matrix
+
+
 def solving(**options) -> Callable:
     return lambda *args: solved(*args, **options)
 
@@ -135,6 +150,17 @@ RIDGE_MISTAKES = {
         ridge=lambda X, p: len(X) * p * torch.eye(X.shape[1])
     ),
     "the penalty is squared.": solving(ridge=lambda X, p: p**2 * torch.eye(X.shape[1])),
+    "the penalty is divided by the number of pictures.": solving(
+        ridge=lambda X, p: p / len(X) * torch.eye(X.shape[1])
+    ),
+    "the penalty is doubled.": solving(ridge=lambda X, p: 2 * p * torch.eye(X.shape[1])),
+    "the penalty's first entry is 0; the bias is the last column, so its last one is.": (
+        lambda f, t, p: solved(f, t, p, bias_free=False, ridge=all_but_the_first)
+    ),
+    "the penalty is subtracted.": solving(ridge=lambda X, p: -p * torch.eye(X.shape[1])),
+    "the bias is the mean target; it must also take away what the features' mean gives.": (
+        lambda f, t, p: torch.cat([solved(f - f.mean(0), t, p)[:-1], t.mean(0, keepdim=True)])
+    ),
     "the penalty is added to all entries of X.T @ X; it belongs on the diagonal.": solving(
         ridge=lambda X, p: p * torch.ones(X.shape[1], X.shape[1]), bias_free=False
     ),
@@ -167,11 +193,19 @@ def run_prefix(target, width, start, size, features, seed):
                 p.copy_(torch.randn(p.shape, generator=generator) / p.shape[-1] ** 0.5)
     value = model(features)
     learns = torch.is_tensor(value) and value.requires_grad
+    try:  # a single picture
+        one = model(features[:1])
+        alone = one.shape == value[:1].shape and torch.allclose(one, value[:1], atol=1e-5)
+    except Exception:
+        alone = False
+    kept = [*model.buffers(), *model.parameters()]
     return {
         "layers": [[layer.in_features, layer.out_features, layer.bias is not None] for layer in layers],
         "others": sum(id(p) not in of_layers for p in model.parameters()),
         "value": value.detach() if torch.is_tensor(value) else value,
         "gradient": bool(learns),
+        "moves": any(torch.equal(part.flatten(), start.flatten()) for part in kept),
+        "alone": alone or not torch.is_tensor(value),
     }  # fmt: skip
 
 
@@ -183,13 +217,13 @@ def prefix_inputs(generator: torch.Generator) -> tuple[list, dict]:
 
 
 def prefix(width, start, size, features, seed, *, hidden=None, layers=2, act=torch.tanh, end=None,
-           bias=True, others=0, gradient=True) -> dict:  # fmt: skip
+           bias=True, others=0, gradient=True, moves=True, alone=True, first=None) -> dict:  # fmt: skip
     """What the driver finds. hidden: (n, D) -> width; end: (start, size, moved (M, n * D)) -> vectors"""
     n, D = start.shape
     middle = (hidden or (lambda n, D: n * D // 2))(n, D)
     sizes = [(width, n * D)] if layers == 1 else [(width, middle), (middle, n * D)]
     generator = torch.Generator().manual_seed(seed)
-    x = features[:, 0]
+    x = first(features[:, 0]) if first else features[:, 0]
     for place, (inner, outer) in enumerate(sizes):
         W = torch.randn(outer, inner, generator=generator) / inner**0.5
         x = x @ W.T
@@ -203,6 +237,8 @@ def prefix(width, start, size, features, seed, *, hidden=None, layers=2, act=tor
         "others": others,
         "value": end(start, size, x),
         "gradient": gradient,
+        "moves": moves,
+        "alone": alone,
     }
 
 
@@ -225,7 +261,26 @@ PREFIX_MISTAKES = {
         w, *args, hidden=lambda n, D: w
     ),
     "a linear layer has no bias.": prefixed(bias=False),
-    "`start` is not added.": prefixed(end=lambda start, size, x: size * shaped(start, x)),
+    "`start` is not added.": (
+        prefixed(end=lambda start, size, x: size * shaped(start, x)),
+        prefixed(end=lambda start, size, x: size * shaped(start, x), moves=False),
+    ),
+    "`start` stays behind when the module moves to a GPU: register it as a buffer.": prefixed(
+        moves=False
+    ),
+    "a batch of one picture doesn't work: `squeeze` without an axis takes that axis away, too.": (
+        prefixed(alone=False)
+    ),
+    "the sign of what is added to `start` is turned round.": prefixed(
+        end=lambda start, size, x: start - size * shaped(start, x)
+    ),
+    "tanh is applied to the features; it stands between the two layers.": prefixed(
+        first=torch.tanh, act=lambda x: x
+    ),
+    "the activation is a sigmoid; ClipCap's is tanh.": prefixed(act=torch.sigmoid),
+    "`size` divides what is added; it multiplies.": prefixed(
+        end=lambda start, size, x: start + shaped(start, x) / size
+    ),
     "`size` is not used: what is added to `start` is too large.": prefixed(
         end=lambda start, size, x: start + shaped(start, x)
     ),

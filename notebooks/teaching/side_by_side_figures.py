@@ -20,6 +20,7 @@ from vlmcourse.plots import Diagram
 from vlmcourse.plots.style import DARK, course_style, describe, figure, hide_axes
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import tokenizer
+from vlmcourse.world.questions import answers
 
 
 def at_work(systems: Mapping[str, PromptedModel], shown: Sequence[world.Scene]):
@@ -82,6 +83,8 @@ def comparison_figure():
     for measure in kept:
         for name, values in scores(measure).items():
             groups[name][measure] = evaluation.spread(values)
+    kinds, nouns = len(answers("category")), len(world.known_nouns())
+    groups["guessing"] = dict(zip(kept, (1 / nouns, 1 / kinds, 1 / 4)))
     return plots.bars(groups, "right answers (share)", sideways=True, highest=1, form=".2f")
 
 
@@ -195,8 +198,9 @@ def touched_by_chance(shown: Sequence[world.Scene]) -> float:
     return sum(shares) / len(shares)
 
 
-def spoiled_figure(found: Mapping[str, Mapping[str, float]]):
-    """Bars of right answers by task and by how the prompt is spoiled."""
+def spoiled_figure(found: Mapping[str, Mapping[str, float]], tasks: Mapping[str, Sequence]):
+    """Bars of right answers by task and by how the prompt is spoiled, and of a random choice."""
     ways = next(iter(found.values()))
     groups = {way: {task: by[way] for task, by in found.items()} for way in ways}
+    groups["guessing"] = {task: 1 / len(prompts[0].choices) for task, prompts in tasks.items()}
     return plots.bars(groups, "right answers (share)", sideways=True, highest=1, form=".2f")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from teaching import side_by_side_reference as reference
-from teaching.side_by_side_systems import CAPTION, NOUNS, Habits
+from teaching.side_by_side_systems import CAPTION, NOUNS, POPULAR, Habits, companion
 from vlmcourse import recipes, world
 from vlmcourse.evaluation import choose_next_token, eval_mode
 from vlmcourse.evaluation.interface import PromptedModel
@@ -35,6 +35,34 @@ def scenes(count: int, things: tuple[int, int]) -> list[world.Scene]:
 def training_words(count: int = 1000) -> tuple[tuple[str, ...], ...]:
     """The things on each of the first training pictures."""
     return tuple(Habits().scene(index).words for index in range(count))
+
+
+def habits_sentence(count: int = 4096) -> str:
+    """What the habits give, counted in the first training pictures."""
+    shown = training_words(count)
+    two = [words for words in shown if len(words) == 2]
+    beside = [companion(a) == b or companion(b) == a for a, b in two]
+    popular = [any(word in POPULAR for word in words) for words in shown]
+    return (
+        f"Of {count:,} training pictures, {len(two) / count:.0%} show two things, and "
+        f"{sum(beside) / len(two):.0%} of these show companions; {sum(popular) / count:.0%} show a popular noun."
+    )
+
+
+def order_loss(count: int = 1000) -> float:
+    """What the random order of two nouns costs, in nats per word of a caption: ln 2 for each caption of two things."""
+    texts = [Habits().text(index).split() for index in range(count)]
+    return math.log(2) * sum("and" in text for text in texts) / sum(map(len, texts))
+
+
+def next_sentence(shown: Sequence[world.Scene]) -> str:
+    """How often the next picture shows the same thing, and how many combinations there are."""
+    same = [a.words == b.words for a, b in zip(shown, [*shown[1:], shown[0]])]
+    kinds = {(scene.words, scene.background) for scene in shown}
+    return (
+        f"It shows the same thing in {sum(same) / len(same):.2f} of cases, as there are only {len(kinds)} "
+        "combinations of noun and background."
+    )
 
 
 def text_ids(words: Sequence[str]) -> list[int]:
@@ -160,7 +188,7 @@ def spoiled(episodes: Sequence[Episode], wrong_answers: Callable) -> dict[str, l
         "no examples": corruptions.no_examples(episodes),
         "wrong answers": [answered(one, number) for number, one in enumerate(episodes)],
         "another prompt's pictures": few_shot.other_pictures(episodes),
-        "grey pictures": corruptions.blank_examples(episodes),
+        "examples' pictures grey": corruptions.blank_examples(episodes),
         "the question's picture grey": corruptions.blank_query(episodes),
     }
 

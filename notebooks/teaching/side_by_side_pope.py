@@ -15,11 +15,13 @@ from vlmgrader.checks import driver_source
 # Exercise 8
 
 
-def prob_inputs(generator: torch.Generator) -> tuple[list, dict]:
+def prob_inputs(tiny: float, generator: torch.Generator) -> tuple[list, dict]:
+    """Log-probabilities. tiny: so much smaller those of the last noun are"""
     N, K = number(generator, 9, 12), number(generator, 5, 7)
     prior = normal(generator, 1, K, scale=2)
     whole = torch.cat([prior + normal(generator, N, K, scale=1.5), prior[:, :1].repeat(N, 1)], 1)
-    return [whole.log_softmax(-1)[:, :-1]], {}
+    found = whole.log_softmax(-1)[:, :-1]
+    return [torch.cat([found[:, :-1], found[:, -1:] - tiny], 1)], {}
 
 
 RAISED_MISTAKES: dict = {
@@ -33,6 +35,18 @@ RAISED_MISTAKES: dict = {
     ),
     "each noun is compared with a blind choice among all, 1 / K.": lambda x: (
         x > -math.log(x.shape[1])
+    ),
+    "each noun is compared with 1 / N; compare it with its own mean.": lambda x: (
+        x > -math.log(len(x))
+    ),
+    "there is one mean for all nouns; each noun has its own.": lambda x: (
+        x > x.logsumexp((0, 1)) - math.log(x.numel())
+    ),
+    "only the picture with the highest value of each noun is claimed; several may raise it.": (
+        lambda x: x == x.max(0).values
+    ),
+    "the probabilities of a picture were made to add up to 1; take them as they are.": lambda x: (
+        x.softmax(1) > x.softmax(1).mean(0)
     ),
     "the probabilities are added but not divided by the number of pictures.": lambda x: (
         x > x.logsumexp(0)
@@ -114,6 +128,33 @@ WRONG_SCORES: dict[str, Callable[[dict, Sequence[str], Sequence[str]], dict[str,
     "F1 is the plain mean of precision and recall; it is their harmonic mean, 2 P R / (P + R).": (
         lambda s, said, answers: {"f1": (s["precision"] + s["recall"]) / 2}
     ),
+    "F1 is half of what it should be: 2 P R / (P + R).": lambda s, said, answers: {
+        "f1": s["f1"] / 2
+    },
+    "F1 is the geometric mean of precision and recall; it is their harmonic mean, 2 P R / (P + R).": (
+        lambda s, said, answers: {"f1": (s["precision"] * s["recall"]) ** 0.5}
+    ),
+    "that is the share of questions with the answer no that are answered rightly; recall asks for yes.": (
+        lambda s, said, answers: {
+            "recall": sum(a == b == "no" for a, b in zip(said, answers)) / answers.count("no")
+        }
+    ),
+    "`yes` is the share of no.": lambda s, said, answers: {"yes": 1 - s["yes"]},
+    "`yes` counts only right yeses; all yeses count.": lambda s, said, answers: {
+        "yes": both_yes(said, answers) / len(said)
+    },
+    "that is the share of wrong answers; accuracy is that of right ones.": lambda s, said, answers: {
+        "accuracy": 1 - s["accuracy"]
+    },
+    "accuracy is a count; wanted is a share.": lambda s, said, answers: {
+        "accuracy": s["accuracy"] * len(said)
+    },
+    "these are per cent; wanted are shares.": lambda s, said, answers: {
+        name: 100 * value for name, value in s.items()
+    },
+    "a system that never says yes claims nothing: its precision is 0.": lambda s, said, answers: {
+        "precision": float("nan") if said.count("yes") else 1.0
+    },
     "`yes` is a count; wanted is a share.": lambda s, said, answers: {
         "yes": float(said.count("yes"))
     },
@@ -140,7 +181,19 @@ def explain_scores(got: object, wanted: dict, said: Sequence[str], answers: Sequ
 EXERCISES = {
     "raised": Exercise(
         "What the picture adds, not what is likely anyway.",
-        (rule("raised", prob_inputs, reference.raised, RAISED_MISTAKES),),
+        (
+            rule("raised", partial(prob_inputs, 0), reference.raised, RAISED_MISTAKES),
+            rule(
+                "raised",
+                partial(prob_inputs, 300),
+                reference.raised,
+                {
+                    "probabilities as small as e^-300 became 0: stay in logarithms.": lambda x: (
+                        x.exp() > x.exp().mean(0)
+                    )
+                },
+            ),
+        ),
         reference=reference.raised,
     ),
     "pope_scores": Exercise(

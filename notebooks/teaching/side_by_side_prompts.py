@@ -35,9 +35,12 @@ def picture_inputs(generator: torch.Generator) -> tuple[list, dict]:
 
 
 def covered_map(
-    weights, picture, side, *, cover=None, value=None, keep=False, order=None
+    weights, picture, side, *, cover=None, value=None, keep=False, order=None, step=None
 ) -> Tensor:
-    """cover: (picture, rows, columns) changes a copy;  value: (whole, covered) -> entry;  keep: squares stay covered"""
+    """cover: (picture, rows, columns) changes a copy;  value: (whole, covered) -> entry;  keep: squares stay covered
+
+    step: from one square to the next, where it isn't `side`
+    """
 
     def score(view):
         summed = (view * weights).sum()
@@ -46,12 +49,12 @@ def covered_map(
     def grey(view, rows, columns):
         view[:, rows, columns] = 0
 
-    whole, view = score(picture), picture.clone()
+    whole, view, step = score(picture), picture.clone(), step or side
     found = torch.zeros(picture.shape[1] // side, picture.shape[2] // side)
     for r in range(found.shape[0]):
         for c in range(found.shape[1]):
             view = view if keep else picture.clone()
-            squares = slice(r * side, (r + 1) * side), slice(c * side, (c + 1) * side)
+            squares = slice(r * step, r * step + side), slice(c * step, c * step + side)
             (cover or grey)(view, *squares)
             found[r, c] = (value or (lambda whole, part: whole - part))(whole, score(view))
     return order(found) if order else found
@@ -63,6 +66,14 @@ def white(view, rows, columns):
 
 def black(view, rows, columns):
     view[:, rows, columns] = -1
+
+
+def half(view, rows, columns):
+    view[:, rows, columns] = 0.5
+
+
+def one_pixel(view, rows, columns):
+    view[:, rows.start, columns.start] = 0
 
 
 def first_colour(view, rows, columns):
@@ -105,6 +116,14 @@ OCCLUSION_MISTAKES = {
     "drops below 0 were cut off: covering a square can help, too.": covering(
         order=lambda x: x.clamp(min=0)
     ),
+    "the squares have the value 0.5; grey is 0, as pixels run from -1 to 1.": covering(cover=half),
+    "drops are divided by the largest one: leave them as they are.": covering(
+        order=lambda x: x / x.max()
+    ),
+    "the rows and columns count pixels, not squares: multiply them by `side`.": (
+        lambda weights, picture, side: [covered_map(weights, picture, side, step=1), True]
+    ),
+    "a single pixel of each square is covered.": covering(cover=one_pixel),
     "sizes of drops are returned: the sign says whether a square helps.": covering(order=torch.abs),
 }
 
@@ -158,7 +177,8 @@ FACTS = {
     "form": "expected a list with a pair (picture, sentence) for each example.",
     "input": "the examples that you were given were changed: make new ones.",
     "pictures": "the pictures changed their places; only answers change.",
-    "other words": "other words changed: the answer is the last word before the full stop.",
+    "other words": "other words changed: only the last word before the full stop does, even where the same word stands "
+    "earlier.",
     "options": "an answer is none of the options.",
     "wrong": "an example still has its right answer: leave it out of what is drawn from.",
     "rng": "draw with `rng`: the same rng must give the same answers, another one others.",
@@ -177,9 +197,12 @@ def sentence_inputs(generator: torch.Generator) -> tuple[list, dict]:
 
 def question_inputs(generator: torch.Generator) -> tuple[list, dict]:
     options = shuffled(generator, ["animal", "fruit", "tool", "vehicle", "toy"])
-    asked = "question : what kind of thing is the thing ? answer : {} ."
+    asked = "question : what kind of thing is the {} ? answer : {} ."
     answers = [options[0], options[0], options[number(generator, 1, 4)]]
-    return [[[f"picture {n}", asked.format(one)] for n, one in enumerate(answers)], options], {}
+    return [
+        [[f"picture {n}", asked.format(one, one)] for n, one in enumerate(answers)],
+        options,
+    ], {}
 
 
 def explain_facts(got: object, wanted: dict, *_: object) -> str | None:

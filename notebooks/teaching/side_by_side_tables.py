@@ -159,8 +159,8 @@ def model_sentence() -> str:
     return "They were measured with an earlier language model than the one that ships, so compare them with each other only."
 
 
-def pope_table(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
-    """All five scores."""
+def pope_table(found: Mapping[str, Mapping[str, Mapping[str, float]]], questions: int) -> str:
+    """All five scores. questions: of each row"""
     columns = ("accuracy", "precision", "recall", "f1", "yes")
     rows = [
         [name, sampler, *(f"{scores[column]:.2f}" for column in columns)]
@@ -168,7 +168,8 @@ def pope_table(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
         for sampler, scores in by.items()
     ]
     rows.append(["always yes", "any", "0.50", "0.50", "1.00", "0.67", "1.00"])
-    return markdown(("system", "absent nouns", *columns), rows)
+    table = markdown(("system", "absent nouns", *columns), rows)
+    return f"{table}\n\nEach row: {questions} questions, half with the answer yes."
 
 
 def kept_table(

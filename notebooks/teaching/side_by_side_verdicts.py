@@ -22,15 +22,19 @@ def run_each(target, cases):
 
 
 def pair_inputs(generator: torch.Generator) -> tuple[list, dict]:
-    """Pairs whose gaps are between one and five standard deviations, some with one seed of another sign."""
+    """Pairs whose gaps are up to four standard deviations, some with one seed of another sign."""
     cases = []
-    for place in range(60):
-        n, sign = number(generator, 3, 5), 2 * number(generator, 0, 1) - 1
+    for place in range(200):
+        n, sign = number(generator, 3, 7), 2 * number(generator, 0, 1) - 1
         first, second = normal(generator, n), normal(generator, n)
-        if place % 2:  # then the gaps of the seeds differ most
+        if place % 4 == 1:  # then the gaps of the seeds differ most
             second = -0.9 * first
+        if place % 4 == 2:  # then they hardly differ
+            second = 0.95 * first
+        if place % 4 == 3:  # one system's seeds differ much more than the other's
+            first, second = (first, 0.1 * second) if place % 8 == 3 else (0.1 * first, second)
         pooled = ((first.var() + second.var()) / 2).sqrt()
-        wanted = sign * (0.3 + 4 * torch.rand((), generator=generator)) * pooled
+        wanted = sign * (0.15 + 3.5 * torch.rand((), generator=generator)) * pooled
         first = first - first.mean() + second.mean() + wanted
         size = (4 if place % 3 == 0 else 0.1) * (0.5 + torch.rand((), generator=generator))
         cases.append([(size * first).tolist(), (size * second).tolist()])
@@ -63,6 +67,30 @@ def judged(first, second, *, sd=sample_sd, pool=None, factor=2.0, signs=True, ga
 
 def judging(**options) -> Callable:
     return lambda cases: [judged(*case, **options) for case in cases]
+
+
+def by_seed(test: Callable[[list[float], float], str]) -> Callable:
+    """test: (gaps, pooled standard deviation) -> verdict, with two seeds or more"""
+
+    def verdict(first, second) -> str:
+        if len(first) < 2:
+            return OPEN
+        pooled = ((sample_sd(first) ** 2 + sample_sd(second) ** 2) / 2) ** 0.5
+        return test([a - b for a, b in zip(first, second)], pooled)
+
+    return lambda cases: [verdict(*case) for case in cases]
+
+
+def over(gaps: list[float]) -> str:
+    """The verdict where the mean gap is large enough."""
+    return HIGHER if min(gaps) > 0 else LOWER if max(gaps) < 0 else OPEN
+
+
+def all_pairs(first, second) -> str:
+    """Instead of seed with seed, every score with every other one."""
+    found = judged(first, second, signs=False)
+    apart = min(first) > max(second) or max(first) < min(second)
+    return found if apart else OPEN
 
 
 def of_gaps(first, second) -> str:
@@ -100,6 +128,33 @@ COMPARE_MISTAKES = {
         of_gaps(*case) for case in cases
     ],
     "'lower' is never said: the rule has two directions.": judging(names=(HIGHER, OPEN, OPEN)),
+    "every score of one is compared with every one of the other; compare seed with seed.": (
+        lambda cases: [all_pairs(*case) for case in cases]
+    ),
+    "every single gap is compared with two deviations; the rule compares their mean.": by_seed(
+        lambda gaps, s: HIGHER if min(gaps) > 2 * s else LOWER if max(gaps) < -2 * s else OPEN
+    ),
+    "the sum of the gaps is compared with the spread; take their mean.": by_seed(
+        lambda gaps, s: over(gaps) if abs(sum(gaps)) > 2 * s else OPEN
+    ),
+    "the standard deviations are averaged; average their squares, then take the root.": judging(
+        pool=lambda a, b: (a + b) / 2
+    ),
+    "the pooled deviation is divided by the root of the number of seeds; the rule doesn't do so.": (
+        by_seed(
+            lambda gaps, s: (
+                over(gaps) if abs(sum(gaps)) / len(gaps) > 2 * s / len(gaps) ** 0.5 else OPEN
+            )
+        )
+    ),
+    "the gap is compared with three pooled standard deviations; two are wanted.": judging(factor=3),
+    "'lower' is said where not every seed is lower: the rule is the same in both directions.": (
+        by_seed(
+            lambda gaps, s: (
+                OPEN if abs(sum(gaps)) / len(gaps) <= 2 * s else HIGHER if min(gaps) > 0 else LOWER
+            )
+        )
+    ),
     "it always says the same.": (
         lambda cases: [OPEN for _ in cases],
         lambda cases: [HIGHER for _ in cases],
@@ -120,19 +175,24 @@ def run_leaders(target, scores):
     return list(target({name: list(values) for name, values in scores.items()}, apart))
 
 
+NAMES = "linear MLP queries gates patches tower frozen grid pooled copied short deep wide".split()
+
+
 def leader_inputs(generator: torch.Generator) -> tuple[list, dict]:
-    names = shuffled(generator, ("linear", "MLP", "queries", "gates", "patches", "tower"))
-    e = torch.rand(6, generator=generator).mul(0.01).tolist()
+    """Each mistake takes another system for the best, and then is higher than another number of the low ones."""
+    e = torch.rand(5, generator=generator).mul(0.01).tolist()
     scores = [
-        [0.80 + e[0], 0.82, 0.84],  # best by its mean
-        [0.70 + e[1], 0.76, 0.91],  # has the highest single score
-        [0.72 + e[2], 0.60, 0.65],
-        [0.50 + e[3], 0.55, 0.60],
-        [0.30 + e[4], 0.35, 0.40],
-        [0.86, 0.45 + e[5], 0.50],  # best in the first seed
+        [0.62 + e[0], 0.95, 0.93],  # best by its mean
+        [0.57 + e[1], 0.999, 0.70],  # has the highest single score
+        [0.98, 0.47 + e[2], 0.50],  # best in the first seed
+        [0.37 + e[3], 0.42, 0.985],  # best in the last seed
+        [0.27 + e[4], 0.965, 0.96],  # has the highest median
+        [0.79, 0.80, 0.78],  # has the highest lowest score
+        [0.64, 0.66, 0.65],  # below the one before, not below the best
+        *([high - 0.05, high, high - 0.1] for high in (0.15, 0.25, 0.35, 0.45, 0.55, 0.605)),
     ]
-    order = shuffled(generator, list(range(6)))
-    return [{names[place]: scores[which] for place, which in enumerate(order)}], {}
+    order = shuffled(generator, list(range(len(scores))))
+    return [{name: scores[which] for name, which in zip(shuffled(generator, NAMES), order)}], {}
 
 
 def apart(first, second) -> str:
@@ -168,6 +228,19 @@ LEADER_MISTAKES = {
     ),
     "the best is chosen by its first seed; compare means.": lambda s: leading(
         s, best=lambda values: values[0]
+    ),
+    "the best is chosen by its last seed; compare means.": lambda s: leading(
+        s, best=lambda values: values[-1]
+    ),
+    "the best is the one with the highest median; compare means.": lambda s: leading(
+        s, best=statistics.median
+    ),
+    "another system than the one with the highest mean is higher than a name that you leave out.": (
+        lambda s: [name for name in s if all(apart(s[one], s[name]) != HIGHER for one in s)],
+        lambda s: leading(s, best=min),
+    ),
+    "the best stands before the others; the names keep their order.": lambda s: leading(
+        s, order=lambda found, s: sorted(found, key=lambda name: name != top_of(s))
     ),
     "means are compared, and `compare` isn't used.": lambda s: [
         name for name in s if statistics.fmean(s[name]) > statistics.fmean(s[top_of(s)]) - 0.1
