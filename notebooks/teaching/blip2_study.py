@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 
+from teaching.blip2_figures import line_named
 from teaching.blip2_model import build, own_cosines, small_config, train
 from teaching.blip2_reference import PARTS, image_text_similarity, queries_used
 from vlmcourse import evaluation, plots, world
@@ -107,7 +108,8 @@ def over_seeds(rows: list[dict], name: str, what: str) -> evaluation.Spread:
 def figure(rows: list[dict], what: str, label: str, chance: float | None = None, **options):
     """Bars of one measurement of all variants, over seeds."""
     groups: Mapping = {name: {what: over_seeds(rows, name, what)} for name in VARIANTS}
-    return plots.bars(groups, label, chance, sideways=True, form=".2f", **options)
+    drawn = plots.bars(groups, label, chance, sideways=True, form=".2f", **options)
+    return drawn if chance is None else line_named(drawn, f"guessing: 1 in {1 / chance:.0f}")
 
 
 if __name__ == "__main__":
