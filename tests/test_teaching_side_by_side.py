@@ -46,6 +46,8 @@ DIFFERING = {
     "differ from each other": lambda s: differ(s, lambda v: len(set(v)) == len(v)),
     "that all systems have": lambda s: differ(s, lambda v: None not in v and unequal(v)),
     "the names are sorted": lambda s: sorted(differ(s, unequal)),
+    "the names are right": lambda s: differ(s, unequal)[::-1],
+    "a set has no order": lambda s: set(differ(s, unequal)),
     "all settings are listed": names_of,
     "found None": lambda s: None,
     "once for each system": lambda s: [

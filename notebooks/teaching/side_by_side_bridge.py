@@ -67,6 +67,15 @@ def there(values: list) -> list:
     return [value for value in values if value is not None]
 
 
+def explain_names(got: object, wanted: list, *_: object) -> str | None:
+    """The right names in any other order, or in a set."""
+    if isinstance(got, (set, frozenset)):
+        return "a set has no order: return a list, in the order in which names first occur."
+    if isinstance(got, list) and len(got) == len(wanted) and set(got) == set(wanted):
+        return "the names are right, but not in the order in which they first occur."
+    return None
+
+
 DIFFERING_MISTAKES = {
     "these are the settings that are equal.": lambda s: chosen(s, lambda v: not differ(v)),
     "a setting that a system lacks counts as different.": lambda s: chosen(
@@ -302,7 +311,15 @@ PREFIX_MISTAKES = {
 EXERCISES = {
     "differing": Exercise(
         "What is left is equal; only that can be said of a difference.",
-        (rule("differing", settings_inputs, lambda s: chosen(s, differ), DIFFERING_MISTAKES),),
+        (
+            rule(
+                "differing",
+                settings_inputs,
+                lambda s: chosen(s, differ),
+                DIFFERING_MISTAKES,
+                explain=explain_names,
+            ),
+        ),
         reference=reference.differing,
     ),
     "ridge_map": Exercise(
