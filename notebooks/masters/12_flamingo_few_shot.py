@@ -55,8 +55,8 @@ plots.show(
     figures.at_work(model, measures.PROMPT, size),
     "Figure 1. Above: the four examples of the prompt. Below: three queries, each asked alone "
     "after the same examples; the likeliest of the four names, and its probability among all "
-    "words (✓ right, ✗ wrong; guessing is right in one of four). What to see: each thing lies on "
-    "another background than in its example.",
+    "words (✓ right, ✗ wrong; guessing is right in one of four). What to see: each query gets "
+    "its thing's name, though it lies on another background.",
     credit=world.ATTRIBUTION,
 )
 
@@ -73,7 +73,7 @@ print("a page of our training data, as its text:")
 print(interleaved.interleaved_text(web.names(1, web.rng("a page of names", 1))))
 
 # %% [markdown]
-# In our texts a full stop follows each `<image>`; the paper has none there. A picture stands where a description would stand, and in the texts of our language model descriptions end with a full stop. To **bind** a name is to learn from the prompt which picture's thing has it. Without the full stop our model didn't learn to bind names in as many steps.
+# In our texts a full stop follows each `<image>`; the paper has none there. A picture stands where a description would stand, and in the texts of our language model descriptions end with a full stop. To **bind** a name is to learn from the prompt which thing it names. Without the full stop our model didn't learn this in the same number of steps.
 
 # %% [markdown]
 # ### Exercise 1 · A prompt with tags
@@ -155,7 +155,7 @@ for name, (_, per_step) in page_datasets(scale, None).items():
     print(f"    {shown}")
 
 # %% [markdown]
-# Our *pages* are articles, pages on which things get invented names, and pages of questions with answers. So **some of our training pages look like few-shot prompts.** This may hold for some real web pages, too; the paper doesn't count them. Our weights differ from the paper's: we chose them for a short training.
+# Our *pages* are articles, pages on which things get invented names, and pages of questions with answers. An article may begin with a text that has no picture, as here. So **some of our training pages look like few-shot prompts.** This may hold for some real web pages, too; the paper doesn't count them. Our weights differ from the paper's: we chose them for a short training.
 #
 # ### The objective
 #
@@ -163,7 +163,7 @@ for name, (_, per_step) in page_datasets(scale, None).items():
 #
 # $$\sum_{m=1}^{M} \lambda_m \, \mathbb{E}_{(x, y) \sim S_m} \Big[ - \sum_{l=1}^{L} \ln p(y_l \mid y_{<l}, x_{\le l}) \Big].$$
 #
-# In each step it takes one batch of every data set, adds up the weighted gradients, and then makes one update. The paper says that tuning $\lambda$ per data set is key to performance. It was done on small models, and then kept. (Our losses are means over tokens, not sums.)
+# In each step it takes one batch of every data set, adds up the weighted gradients, and then makes one update. The paper says that tuning $\lambda$ per data set is key to performance. The weights were chosen with small models, and then kept. (Our losses are means over tokens, not sums.)
 
 # %%
 quiz("few_shot.weights")
@@ -212,7 +212,7 @@ accumulate = check("few_shot.accumulate", accumulate)
 #
 # The alternative is **round robin**: each step takes one data set, in turns. In the paper's Table 3 it costs eight points of the overall score. For a fair comparison both trainings must read equally many pages. With two data sets, round robin makes twice as many updates, each from one batch.
 #
-# Now train a small Flamingo twice, with your prompts and your step. It stands between the shipped CLIP and the shipped language model. CLIP gives it one vector for each picture, and its resampler makes four latents of it. The world has 24 nouns. A page shows seven pictures of two to four things with invented names; a pair is one picture with a caption. Both weights are 1.0. The paper has 0.2 for pairs; we chose more, since our training is short. **The next cell takes about 40 seconds on two free cores.**
+# Now train a small Flamingo twice, with your prompts and your step. It stands between the shipped CLIP and the shipped language model. CLIP gives it one vector for each picture, and its resampler makes four latents of it. The world has 24 nouns. A page gives two to four things invented names, and has seven pictures of one thing each. A pair is one picture with a caption. Both weights are 1.0. The paper has 0.2 for pairs; we chose more, since our training is short. **The next cell takes about 40 seconds on two free cores.**
 
 # %%
 steps = 4 if smoke else 160
@@ -249,13 +249,17 @@ curves = {
 plots.show(
     figures.shots_curves(curves, 0.25, "right names (share)", figures.best_possible(4, shots)),
     f"Figure 4. Your two small models: right names of four, {count} questions for each number of "
-    f"examples. {figures.one_model(count)} 'Best possible': a name that was said is known; if it "
-    "wasn't, one guesses among the names that weren't said (0.75 with two examples). What to see: "
-    "chance with no example, what examples add, and how far the models are from the best.",
+    f"examples. {figures.one_model(count)} 'Best possible': a name that an example shows is "
+    "known; else one guesses among the names that no example shows (0.75 with two examples). "
+    "What to see: chance with no example, what examples add, and how far the models are from the "
+    "best.",
 )
+print(tables.repeated(small["accumulation"], asked[2], few_shot_prompt, cache))
 
 # %% [markdown]
-# An update of round robin is noisier, but there are twice as many of them. One seed and two data sets can't decide which of the two is better. In the paper's ablation, accumulation won by eight points.
+# The printed shares say why this model stays below the best with two examples: where no example shows the right name, it often says a shown one all the same. The best guess would be another.
+#
+# An update of round robin is noisier, but there are twice as many of them. One seed and two data sets can't decide which of the two is better. In the paper's ablation, accumulation won by eight points; our comparison with three seeds is in the last table.
 
 # %% [markdown]
 # ## 3. How an answer is scored
@@ -315,7 +319,7 @@ plots.show(
 )
 
 # %% [markdown]
-# A further token costs little if the model is sure of it. So which of two true descriptions wins depends on how often training texts stop after the noun. Compare options of different length by their sum only if the question is: how would the text go on?
+# A further token costs little if the model is sure of it. So which of two true descriptions wins depends on how often training texts stop after the noun. The sum answers one question only: how would the text go on?
 
 # %%
 quiz("few_shot.prompt_counted")
@@ -354,7 +358,7 @@ open_score = check("few_shot.open_score", open_score)
 # ```
 # </details>
 #
-# The same questions, scored both ways, without an example and with four. The questions ask for facts that no picture shows (category, place, purpose). Options hand over the form of the answer; a free text doesn't. Before you look: what could four examples teach a model that has no options?
+# The same questions, scored both ways, without an example and with four. The questions ask for facts that no picture shows (category, place, purpose). Options show the form of an answer; who writes freely must find it. Before you look: what could four examples teach a model that has no options?
 
 # %%
 quiz("few_shot.zero_shot")
@@ -372,7 +376,7 @@ for line in measures.samples(model, few_shot_prompt, size, measures.KNOWING):
     print(line)
 
 # %% [markdown]
-# *Category* and *place* were asked on training pages, so what is written has the form of an answer, and options add nothing. What a thing is for was never asked there: compare what is written after that question with the right answer. With options the model isn't clearly better than the rule, and four examples don't help. So this model can't say what things are for.
+# *Category* and *place* were asked on training pages, so what is written has the form of an answer, and options add nothing. What a thing is for was never asked there: compare what is written after that question with the right answer. With options the model is no better than the rule, and four examples don't help. So this model can't say what things are for.
 
 # %% [markdown]
 # ## 4. More examples, larger models
@@ -440,9 +444,11 @@ for name, scores in paper.items():
         f"{low} to {high}: {gain(scores, low, high)[1]:.0%}" for low, high in ((0, 4), (4, 32))
     ]
     print(f"{name}: tasks that rise from {', '.join(shares)}")
+memes = scores["HatefulMemes (I)"]
+print(f"HatefulMemes alone, 0 to 4: {(memes[4] - memes[0]) / 15:.1f} points of the last mean gain")
 
 # %% [markdown]
-# In the two larger models the first four examples add more than the next 28; in the 3B model about as much. Of the largest model's first gain, 1.5 points come from one task alone (HatefulMemes, from 46.4 to 68.6).
+# In the two larger models the first four examples add more than the next 28; in the 3B model about as much. Of the largest model's first gain, a good part comes from one task alone (HatefulMemes, from 46.4 to 68.6; the last line above).
 
 # %%
 quiz("few_shot.plateau")
@@ -456,14 +462,16 @@ plots.show(
     "Figure 8. Right names of four by number of examples: means over three seeds, bands of one "
     "standard deviation. 'Six other names' were on no training page, and 'nouns it never saw' in "
     "none of its pictures. Two controls (section 5): the examples' pictures are another prompt's, "
-    "or all pictures are grey. 'Best possible' is that of Figure 4. Curves one and two lie on each "
-    "other, and so do four and five. What to see: the first curve rises from chance; the next two "
-    "are far above chance; both controls stay there.",
+    "or all pictures are grey. 'Best possible' is that of Figure 4. The curves of both kinds of "
+    "names lie on each other, and so do those of the controls. What to see: names are learnt from "
+    "examples, new ones and those of new nouns, too; both controls stay at chance.",
 )
 Markdown(tables.in_context_sentence())
 
 # %% [markdown]
-# Names are the case in which examples *must* help. For questions about facts the question itself says what is wanted. The next table is of the three models of Figure 8: 48 nouns, one thing on each picture. They choose among all answers of a kind, as in Figure 6. Two columns say how many these are, and how often a rule is right that always says the commonest answer to the questions without examples (those with four are other questions of the same kinds). Purposes weren't asked on these models' training pages, either. Yet they answer most of them, from what the language model's texts taught it; the shipped model of Figure 6 doesn't. What differs is the training: 48 nouns there, all nouns here, and there one thing on each picture of a page. Which of this matters, we haven't tried.
+# Names are the case in which examples *must* help. A question about a fact says itself what is wanted. The next table has such questions, put to the three models of Figure 8 (48 nouns, one thing on each picture); *what* asks for the thing itself. As in Figure 6, they choose among all answers of a kind. Two columns say how many these are, and how often the commonest answer is right. This share is of the questions without examples; those with four are other questions of the same kinds.
+#
+# Purposes weren't asked on these models' training pages, either. Yet they answer most of these questions: the language model had read the facts in its texts. The shipped model of Figure 6 doesn't answer them. It was trained on all nouns, and with several things on a picture. Which of the two matters, we haven't tried.
 
 # %%
 Markdown(tables.knowledge_table())
@@ -471,7 +479,7 @@ Markdown(tables.knowledge_table())
 # %% [markdown]
 # ## 5. Are the examples used?
 #
-# A rising curve alone proves little: examples also show the form of an answer and which answers are likely. The control of lesson 07 gives each prompt the example pictures of *another* prompt. Chance there means that the pictures were used. A second control asks for more. With wrong pictures the *score* must fall; with other names the *answer* must **follow** them.
+# A rising curve alone proves little: examples also show the form of an answer and which answers are likely. The control of lesson 07 gives each prompt the example pictures of *another* prompt. If the score then falls to chance, the pictures were used. A second control asks for more: with other names in the examples, the answer must **follow** them.
 
 # %% [markdown]
 # ### Exercise 6 · Rename the things
@@ -515,16 +523,15 @@ groups = {name: {"share": value} for name, value in found.items()}
 plots.show(
     figures.share_bars(groups, "answers (share)", 0.25),
     f"Figure 9. The shipped Flamingo on {count} prompts with four examples, and the same prompts "
-    f"changed in three ways. {figures.one_model(count)} What to see: with other pictures or none "
-    "it guesses; with other names "
-    "it says the other names.",
+    f"changed in three ways. {figures.one_model(count)} What to see: with other or grey "
+    "pictures it guesses; with other names it says the other names.",
 )
 
 # %%
 quiz("few_shot.renamed")
 
 # %% [markdown]
-# The lecture asks whether examples *teach* a task, or only *locate* one that the model already knows (Reynolds and McDonell 2021). Names drawn anew can't have been known before, so here it is learnt from the examples which name belongs to which thing. *That* things get names, and in which form, the model knew from its training pages. Both happen at once.
+# The lecture asks whether examples *teach* a task, or only *locate* one that the model already knows (Reynolds and McDonell 2021). Names drawn anew can't have been known before, so here the examples teach which name belongs to which thing. *That* things get names, and in which form, the model knew from its training pages. Both happen at once.
 
 # %% [markdown]
 # ## 6. Which examples?
@@ -568,7 +575,7 @@ rices = check("few_shot.rices", rices)
 #
 # ### What would copying score?
 #
-# RICES can look better than it is. If the four nearest pictures all show the same thing, the prompt says one name four times. Then the retrieval has classified the picture, and the model only has to copy a word. So ask what rules score that read the names of the prompt and look at nothing.
+# RICES can look better than it is. If the four nearest pictures all show the same thing, the prompt says one name four times. Then the retrieval has classified the picture, and the model only has to copy a word. So compare it with rules that read the prompt's names and look at no picture.
 
 # %% [markdown]
 # ### Exercise 8 · Three rules without a model
@@ -618,16 +625,18 @@ chosen = {
     "RICES": measures.retrieved(scale, rices, count, 4),
 }
 rules = ("last name", "most frequent name", "name is shown")
-groups = {}
+groups, best = {}, []
 for how, episodes in chosen.items():
-    copied = dict(zip(rules, copy_scores(*measures.names_shown(episodes))))
+    named = measures.names_shown(episodes)
+    copied = dict(zip(rules, copy_scores(*named)))
     groups[how] = {"Flamingo": measures.right(model, episodes, few_shot_prompt, seen)} | copied
+    best.append(figures.best_after(*named, 8))
 plots.show(
-    figures.share_bars(groups, "right names of eight (share)", 1 / 8),
+    figures.copying_bars(groups, best, "right names of eight (share)", 1 / 8),
     f"Figure 10. The shipped Flamingo with four of 32 labelled pictures as examples, {count} "
-    f"questions, beside your three rules. {figures.one_model(count)} 'Name is shown': in so many "
-    "prompts the right name can be learnt. In the others one can only guess among the names that "
-    "weren't shown, so a little more is possible. What to see: what RICES leaves for the model.",
+    f"questions, beside your three rules. {figures.one_model(count)} 'Name is shown': the share "
+    "of prompts that show the right name. Black marks: the best possible, where one guesses among "
+    "the other names if it isn't shown. What to see: what RICES leaves for the model.",
 )
 
 # %%
@@ -635,7 +644,7 @@ plots.show(
     tables.rices_figure(),
     "Figure 11. The same in the small world of Figure 8: twelve names, a pool of 48 pictures, four "
     "of each thing; means over three seeds, bands of one standard deviation. White dots: the three "
-    "seeds with grey pictures. The curves of RICES and of copying lie on each other, and to two "
+    "seeds with grey pictures. The curves of RICES and of copying lie on each other; up to two "
     "examples the grey one lies there, too. What to see: which curves are right from one example "
     "on, and where the grey one falls.",
 )
@@ -749,7 +758,7 @@ plots.show(
 # |---|---|---|---|
 # | use a trained table at another length | ●●●○○ | ●●●○○ | 12 |
 #
-# Write `time_embeddings`. Up to the table's number of rows, frames get its first rows. A longer film gets all rows, interpolated linearly: the first frame gets row 0, the last frame the last row, the others stand at equal distances between. Write the interpolation yourself (torch has a function for it, which the check accepts, too). The table is trained, so gradients must pass.
+# Write `time_embeddings`. A film with at most as many frames as the table has rows gets the first rows. A longer film gets all rows, interpolated linearly: the first frame gets row 0, the last frame the last row, the others stand at equal distances between. Write the interpolation yourself (torch has a function for it, which the check accepts, too). The table is trained, so gradients must pass.
 
 
 # %%
@@ -803,17 +812,17 @@ plots.show(
 Markdown(tables.films_sentence())
 
 # %% [markdown]
-# So **this part fails here**: which way along its line a thing moves isn't learnt, although a linear probe finds it in the same features. Most of the paper's tasks on films ask what happens. NExT-QA and STAR also ask what came before or after. None measures a direction of motion.
+# So **this part fails here**: in which direction a thing moves isn't learnt, although a linear probe finds it in the same features. Most of the paper's tasks on films ask what happens. NExT-QA and STAR also ask what came before or after. None measures a direction of motion.
 #
 # ## 8. Fine-tuning, and what the design is worth
 #
-# Examples aren't the only way to use a few labels. The paper also **fine-tunes** Flamingo on the nine tasks on which it wasn't the best with 32 examples. It trains the resampler and the gated blocks on, and now the vision encoder too, at a higher resolution.
+# The paper also **fine-tunes** Flamingo, on the nine tasks on which it wasn't the best with 32 examples. For this it takes as many labels as a task has, not only 32. It trains the resampler and the gated blocks on, and now the vision encoder too, at a higher resolution.
 
 # %%
 Markdown(published("flamingo-table-2").markdown())
 
 # %% [markdown]
-# Fine-tuned, it sets a new state of the art on five of the nine, counted on the test set where the table has one. Fine-tuning beats 32 examples on all nine, at the price of one training and one set of weights for each task. (With 32 examples VisDial and TextVQA have other scores here than in Table 1.)
+# Fine-tuned, it sets a new state of the art on five of the nine, counted on the test set where the table has one. Fine-tuning beats 32 examples on all nine, at the price of many more labels, one training and one set of weights for each task. (With 32 examples VisDial and TextVQA have other scores here than in Table 1.)
 #
 # Table 3 is the **ablation**: the 3-billion model, trained for a shorter time and tested with four examples, with one choice changed at a time. To compare rows, the paper computes an *overall score*. It divides each of five scores by the best fine-tuned score before Flamingo (last row of Table 1), and takes the mean, in %.
 
@@ -908,7 +917,7 @@ diagnose("few_shot.mixture", {"A": None, "B": None, "C": None})
 # %% [markdown]
 # ## The paper beside ours
 #
-# The claims of Tables 1 to 3, each with the paper's numbers and ours. Each row compares one or two pairs of our numbers (third column), and the claim says that the first of a pair is higher. One rule gives the verdict. *Agrees*: the first is higher in every seed, and the mean gap exceeds two pooled standard deviations (pooled: the root of the mean of the two variances). *Disagrees*: the same with the signs exchanged. Otherwise *within noise*. Of two pairs both must have the same verdict; else the row's is *within noise*.
+# The claims of Tables 1 to 3, each with the paper's numbers and ours. Each row compares one or two pairs of our numbers (third column), and the claim says that the first of a pair is higher. One rule gives the verdict. *Agrees*: the first is higher in every seed, and the mean gap exceeds two pooled standard deviations (pooled: the root of the mean of the two variances). *Disagrees*: the same with the signs exchanged. Otherwise *within noise*. A row of two pairs has their common verdict, or *within noise*.
 #
 # "Overall" is for us a plain mean of scores: captions, two kinds of questions, new names, and in one set of runs films.
 
@@ -927,11 +936,10 @@ Markdown(f"{beside.about_short_runs()}\n\n{beside.about_ablations()}")
 # %% [markdown]
 # Read the ablations with care:
 #
-# - In few steps, whatever is open from the start learns sooner than blocks behind closed gates.
-# - A run in which little was learnt when the steps ended says nothing about what is left when all have learnt. Where such a row agrees, it says only that this training was slower.
+# - A run that stopped before it had learnt much doesn't say what it would reach with more steps. Where such a row agrees, it says only that this training was slower.
 # - A score that stays at chance in all rows adds nothing but noise to the mean.
-# - *Round robin*: the fair comparison, with equally many pages read, is that of section 2, with one seed.
-# - Our language model has three layers, so *every 2nd* and *a single one in the middle* are the same model. Our other vision encoders are CLIP with fewer layers, and an untrained one.
+# - *Round robin* read as many pages as the full model, in three times as many updates.
+# - Our language model has three layers, so *every 2nd* and *a single one in the middle* are the same model. Our other vision encoders are one layer of CLIP, and an untrained one.
 #
 # ## Discussion
 #
@@ -982,7 +990,7 @@ Markdown(f"{beside.about_short_runs()}\n\n{beside.about_ablations()}")
 # > - Options give the form of an answer away; free text must be written and cut.
 # > - Examples are used if the score falls with other pictures, and the answer follows other names.
 # > - Retrieved examples may contain the answer: compare with copying.
-# > - More examples help less and less; fine-tuning helps more, and costs a training for each task.
+# > - More examples help less and less; fine-tuning helps more, and costs many labels and a training for each task.
 #
 # ## Glossary
 #

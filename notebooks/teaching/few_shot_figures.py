@@ -160,6 +160,31 @@ def share_bars(groups: Mapping[str, Mapping[str, Score]], ylabel: str, chance: f
     return drawn
 
 
+def best_after(shown: Sequence[Sequence[str]], answers: Sequence[str], ways: int) -> float:
+    """Right names at best: the right name is shown, or one guesses among those that aren't."""
+    best = [1 if a in names else 1 / (ways - len(set(names))) for names, a in zip(shown, answers)]
+    return sum(best) / len(best)
+
+
+def copying_bars(
+    groups: Mapping[str, Mapping[str, float]], best: Sequence[float], ylabel: str, chance: float
+):
+    """Bars of a model and of rules without one; a black mark on the model's, the first of each group, is the best possible."""
+    drawn = share_bars(groups, ylabel, chance)
+    (axes,) = drawn.axes
+    wide = 0.8 / len(next(iter(groups.values())))
+    for row, value in enumerate(best):
+        end = row - 0.4
+        mark = "best possible" if row == 0 else "_again"
+        axes.vlines(value, end, end + wide, color="black", linewidth=2, label=mark)
+        for text in axes.texts:  # a number that the mark would cross stands behind it
+            if end < text.xy[1] < end + wide and 0 <= value - text.xy[0] < 0.1:
+                text.xy = value, text.xy[1]
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    marks = ", ".join(f"{name} {value:.2f}" for name, value in zip(groups, best))
+    return describe(drawn, f"{drawn.description} Marks, best possible: {marks}.")
+
+
 def gain_bars(gain: Callable, tables: Mapping[str, Mapping]):
     """The paper's mean gains of each size, by the student's function."""
     groups = {}

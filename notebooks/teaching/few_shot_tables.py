@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from teaching.few_shot_figures import best_possible, share_bars, shots_curves
-from teaching.few_shot_measures import KNOWING, commonest
+from teaching.few_shot_measures import KNOWING, chosen, commonest, names_shown
 from teaching.frozen_tables import few_shot, few_shot_runs, markdown, plain
 from vlmcourse import evaluation
 from vlmcourse.evaluation.published import published
@@ -136,6 +136,19 @@ def about_trainings(runs: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
     return "\n".join(["Mean losses (nats per token):", "", *lines])
 
 
+def repeated(model, asked: Sequence, prompt: Callable, cache) -> str:
+    """How often an example shows the right name, how many of these are answered rightly, and how often any shown name is said."""
+    shown, answers = names_shown(asked)
+    said = chosen(model, asked, prompt, cache)
+    known = [name == answer for name, answer, row in zip(said, answers, shown) if answer in row]
+    copied = sum(name in row for name, row in zip(said, shown))
+    return (
+        f"accumulation, two examples: {len(known) / len(asked):.2f} of the prompts show the right name, and "
+        f"{sum(known) / max(1, len(known)):.2f} of these are answered rightly;\na shown name, right or not, is said in "
+        f"{copied / len(asked):.2f} of the prompts"
+    )
+
+
 def rices_rows() -> dict:
     """benchmarks/results/replicate_rices.json."""
     return evaluation.load_results("replicate_rices")
@@ -250,7 +263,7 @@ def films_sentence() -> str:
     return (
         f"For films that start anywhere, a linear probe on the first and the last frame's features is right in "
         f"{plain(probe)}: the direction is in the features. {said} ({plain(film)}), {sign} ({plain(back)}). A model that "
-        "knew the line of motion (left or right, against up or down) and guessed the sign would be right in half of the "
+        "knew whether a thing moves sideways or up and down, and guessed which way, would be right in half of the "
         f"films, forwards and backwards. Around a usual place Flamingo says the film's direction in {near}. Smaller time embeddings at the start of training (root mean square {times[0]} in "
         f"place of {times[-1]}) {changed}: {plain(small)}."
     )
