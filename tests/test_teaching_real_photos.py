@@ -40,16 +40,24 @@ def grid(left, top, right, bottom, side, step, slack=0):
     return torch.tensor(found, dtype=torch.long).view(-1, 2)
 
 
-def tiles(box, side, step, wide=lambda width, height: width >= height, slack=0, swap=False):
+def tiles(
+    box,
+    side,
+    step,
+    wide=lambda width, height: width >= height,
+    slack=0,
+    swap=False,
+    half=lambda start, end: (start + end) // 2,
+):
     """The right answer, with switches."""
     left, top, right, bottom = box
     if wide(right - left, bottom - top):
-        middle = (left + right) // 2
+        middle = half(left, right)
         halves = (left, top, middle, bottom), (middle, top, right, bottom)
     else:
-        middle = (top + bottom) // 2
+        middle = half(top, bottom)
         halves = (left, top, right, middle), (left, middle, right, bottom)
-    found = [grid(*half, side, step, slack) for half in halves]
+    found = [grid(*part, side, step, slack) for part in halves]
     return tuple(found[::-1] if swap else found)
 
 
@@ -91,6 +99,15 @@ TILED = {
         part if len(part) else torch.tensor([]) for part in tiles(*args)
     ],
     "found 1 values": lambda *args: [tiles(*args)[0]],
+    "tensors of integers": lambda *args: [part.float() for part in tiles(*args)],
+    "rounded up": lambda *args: tiles(*args, half=lambda start, end: (start + end + 1) // 2),
+    "no place in the photograph": lambda *args: tiles(
+        *args, half=lambda start, end: (end - start) // 2
+    ),
+    "squares' centres": lambda box, side, step: [
+        part + side // 2 for part in tiles(box, side, step)
+    ],
+    "share pixels": lambda *args: [torch.cat(tiles(*args))[first::2] for first in (0, 1)],
 }
 
 
@@ -166,6 +183,12 @@ MIXED = {
     "that is the first model": lambda first, *_: deepcopy(first),
     "that is the second model": lambda _, second, __: deepcopy(second),
     "only matrices": lambda *args: between(*args, chosen=lambda value: value.dim() == 2),
+    "at alpha 0 one": lambda first, second, alpha: (
+        between(first, second, alpha) if alpha else first
+    ),
+    "at alpha 1 one": lambda first, second, alpha: (
+        second if alpha == 1 else between(first, second, alpha)
+    ),
     "work on a copy": in_place,
     "a dict of weights": lambda *args: dict(between(*args).state_dict()),
 }
@@ -190,6 +213,15 @@ def shares(right, groups):
 INTERVALS = {
     "pools all items": lambda *args: limits(*args, pool=True),
     "90 % interval": lambda *args: limits(*args, 0.05, 0.95),
+    "99 % interval": lambda *args: limits(*args, 0.005, 0.995),
+    "68 % interval": lambda *args: limits(*args, 0.16, 0.84),
+    "right items are counted": lambda right, groups, draws: (
+        torch.stack([right[groups == g].float().sum() for g in groups.unique()])[draws]
+        .mean(1)
+        .quantile(torch.tensor([0.025, 0.975]))
+        .tolist()
+    ),
+    "wrong items are counted": lambda right, *rest: limits(~right, *rest),
     "smallest and the largest": lambda *args: limits(*args, 0.0, 1.0),
     "are exchanged": lambda *args: limits(*args)[::-1],
     "quantiles of the groups' accuracies": lambda right, groups, draws: (
@@ -237,6 +269,13 @@ FLIPPED = {
     "after the mean, not before": lambda d: flips(d, lambda *_: True),
     "one-sided": lambda d: flips(
         d, lambda mean, found: mean * (1 if found > 0 else -1) >= abs(found) - 1e-6
+    ),
+    "Signs are 1 and -1, not 1 and 0": lambda d: (
+        sum(
+            abs(sum(s * v for s, v in zip(signs, d.tolist()))) >= abs(d.sum().item()) - 1e-6
+            for signs in itertools.product((1, 0), repeat=len(d))
+        )
+        / 2 ** len(d)
     ),
     "so `>=`": lambda d: flips(d, lambda mean, found: abs(mean) > abs(found) + 1e-6),
     "that is 1 - p": lambda d: flips(d, lambda mean, found: abs(mean) < abs(found) - 1e-6),

@@ -36,6 +36,13 @@ def convert(source, order=("k_proj", "v_proj"), dim=0, keep=lambda name: True, r
     return result
 
 
+def exchanged(source, one, other):
+    return {
+        name.replace(one, "?").replace(other, one).replace("?", other): tensor
+        for name, tensor in convert(source).items()
+    }
+
+
 CONVERTED = {
     "the keys come first": lambda source: convert(source, ("v_proj", "k_proj")),
     "holds the keys twice": lambda source: convert(source, ("k_proj", "k_proj")),
@@ -67,6 +74,24 @@ CONVERTED = {
     "keys and values have one name": lambda source: convert(
         source, rename=lambda n: n.replace("key_value", "k_proj")
     ),
+    "values stand above the keys; in the biases the order is right": lambda source: {
+        name: torch.cat(tensor.chunk(2)[::-1]) if "key_value.weight" in name else tensor
+        for name, tensor in convert(source).items()
+    },
+    "values stand above the keys; in the weights the order is right": lambda source: {
+        name: torch.cat(tensor.chunk(2)[::-1]) if "key_value.bias" in name else tensor
+        for name, tensor in convert(source).items()
+    },
+    "take turns": lambda source: {
+        name: torch.cat(
+            list(itertools.chain(*zip(*map(list, (t[:, None] for t in tensor.chunk(2))))))
+        )
+        if "key_value" in name
+        else tensor
+        for name, tensor in convert(source).items()
+    },
+    "query and out are exchanged": lambda source: exchanged(source, "query", "out"),
+    "feedforward.0 and feedforward.2 are": lambda source: exchanged(source, "ward.0", "ward.2"),
     "found None": lambda source: None,
 }
 
@@ -99,6 +124,9 @@ COMPARED = {
     "all common names": with_third(lambda *_: True),
     "only the first axis": with_third(lambda one, other: len(one) != len(other)),
     "only the last axis": with_third(lambda one, other: one.shape[-1] != other.shape[-1]),
+    "because values differ": with_third(
+        lambda one, other: one.shape != other.shape or (one != other).any()
+    ),
     "sorted backwards": lambda *args: [names[::-1] for names in fits(*args)],
     "among the missing ones": lambda model, source: (
         sorted(fits(model, source)[0] + fits(model, source)[2]),
@@ -144,7 +172,29 @@ def middle(picture, size, order=1):
     return picture.crop((left, top, left + size, top + size))
 
 
+def by_torch(picture, size, mean, std, antialias=False):
+    values = torch.tensor(np.array(picture)).permute(2, 0, 1).float()[None]
+    sides = [size * side // min(picture.size) for side in picture.size[::-1]]
+    values = interpolate(values, sides, mode="bicubic", antialias=antialias)[0] / 255
+    top, left = ((side - size) // 2 for side in sides)
+    values = values[:, top : top + size, left : left + size]
+    return (values - mean.view(3, 1, 1)) / std.view(3, 1, 1)
+
+
+def by_longer_side(picture, size, *rest):
+    sides = tuple(size * side // max(picture.size) for side in picture.size)
+    return prepared(middle(picture.resize(sides, SQUARE), size), size, *rest)
+
+
 PREPARED = {
+    "a tensor is resized": by_torch,
+    "torch's filter": lambda *args: by_torch(*args, antialias=True),
+    "reaches beyond the picture": by_longer_side,
+    "divided by 256": lambda picture, size, mean, std: (
+        (prepared(picture, size, ZERO, ONE) * 255 / 256 - mean.view(3, 1, 1)) / std.view(3, 1, 1)
+    ),
+    "squared deviation": lambda picture, size, mean, std: prepared(picture, size, mean, std**2),
+    "left and right are exchanged": lambda *args: prepared(*args).flip(2),
     "cut after resizing, not before": lambda picture, size, *rest: prepared(
         middle(picture, min(picture.size)).resize((size, size), SQUARE), size, *rest
     ),
@@ -294,6 +344,17 @@ def inserted(messages):
 
 
 CHATS = {
+    "only after a user's message": lambda messages: (
+        written(messages, end="\n")
+        if messages[-1]["role"] == "user"
+        else written(messages).removesuffix("<|im_start|>assistant\n")
+    ),
+    "stripped of spaces": lambda messages: written(
+        [{**message, "content": message["content"].strip()} for message in messages]
+    ),
+    "replaced by SYSTEM": lambda messages: written(
+        [message for message in messages if message["role"] != "system"]
+    ),
     "the caller's messages were changed": inserted,
     "gets SYSTEM first": lambda messages: written(messages, None),
     "there is a system message already": lambda messages: written(messages, always=True),

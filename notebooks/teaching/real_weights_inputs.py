@@ -88,6 +88,14 @@ def padded(picture: Image.Image, size: int) -> Image.Image:
     return square
 
 
+def longer_side(picture: Image.Image, size: int) -> Image.Image:
+    """The longer side resized to `size`; the square reaches beyond the picture."""
+    width, height = picture.size
+    long = max(width, height)
+    picture = picture.resize((size * width // long, size * height // long), BICUBIC)
+    return cropped_first(picture, size)
+
+
 def turned_sizes(picture: Image.Image, size: int) -> Image.Image:
     """Width and height are exchanged when the picture is resized."""
     width, height = picture.size
@@ -139,12 +147,41 @@ def scrambled(*args) -> Tensor:
     return (values - mean[:, None, None]) / std[:, None, None]
 
 
+def interpolated(pixels: Tensor, size: int, mean: Tensor, std: Tensor, antialias: bool) -> Tensor:
+    """The shorter side resized as a tensor, by torch."""
+    height, width = (size * side // min(pixels.shape[:2]) for side in pixels.shape[:2])
+    values = torch.nn.functional.interpolate(
+        pixels.permute(2, 0, 1)[None].float(),
+        (height, width),
+        mode="bicubic",
+        align_corners=False,
+        antialias=antialias,
+    )[0]
+    left, top = (width - size) // 2, (height - size) // 2
+    values = values[:, top : top + size, left : left + size] / 255
+    return (values - mean[:, None, None]) / std[:, None, None]
+
+
 PICTURE_MISTAKES = {
     "the picture is squashed: a wide one becomes narrow. Resize both sides by one factor.": partial(
         prepared, fit=squashed
     ),
     "the longer side has the wanted size, the rest is black: resize the shorter side.": partial(
         prepared, fit=padded
+    ),
+    "the longer side has the wanted size, so the square reaches beyond the picture: resize the shorter side.": (
+        partial(prepared, fit=longer_side)
+    ),
+    "a tensor is resized in place of the picture: torch's filter gives other values than Pillow's.": (
+        partial(interpolated, antialias=False),
+        partial(interpolated, antialias=True),
+    ),
+    "the pixels are divided by 256; the largest byte is 255.": partial(prepared, largest=256),
+    "divided by the squared deviation; divide by the deviation.": partial(
+        prepared, finish=lambda values, mean, std: (values - mean) / std**2
+    ),
+    "left and right are exchanged.": partial(
+        prepared, finish=lambda values, mean, std: (values.flip(1) - mean) / std
     ),
     "the square is cut from the large picture: resize first.": partial(prepared, fit=cropped_first),
     "the largest square is cut, then resized: cut after resizing, not before.": partial(

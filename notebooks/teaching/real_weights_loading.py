@@ -52,9 +52,16 @@ def joined(source: dict, join: Callable[[Tensor, Tensor], Tensor]) -> dict:
     )(source)
 
 
-def swapped_norms(name: str, tensor: Tensor) -> tuple[str, Tensor]:
-    swap = {"norm1": "norm2", "norm2": "norm1"}
-    return ".".join(swap.get(piece, piece) for piece in name.split(".")), tensor
+def swapped(name: str, tensor: Tensor, one: str, other: str) -> tuple[str, Tensor]:
+    """Two modules of a layer are exchanged."""
+    swapped_name = name.replace(f".{one}.", ".?.").replace(f".{other}.", f".{one}.")
+    return swapped_name.replace(".?.", f".{other}."), tensor
+
+
+def values_above(name: str, tensor: Tensor, kind: str) -> tuple[str, Tensor]:
+    """In key_value's weights or biases alone the values stand above the keys."""
+    wrong = name.endswith(f"key_value.{kind}")
+    return name, torch.cat(tensor.chunk(2)[::-1]) if wrong else tensor
 
 
 LAYER_MISTAKES = {
@@ -69,7 +76,20 @@ LAYER_MISTAKES = {
         joined, join=lambda key, value: torch.cat([key, value], dim=-1)
     ),
     "key_value holds the keys alone.": partial(joined, join=lambda key, _: key),
-    "norm1 and norm2 are exchanged.": renamed(swapped_norms),
+    "in key_value's weights the values stand above the keys; in the biases the order is right.": (
+        renamed(partial(values_above, kind="weight"))
+    ),
+    "in key_value's biases the values stand above the keys; in the weights the order is right.": (
+        renamed(partial(values_above, kind="bias"))
+    ),
+    "rows of keys and values take turns; all rows of the keys come first.": partial(
+        joined, join=lambda key, value: torch.stack([key, value], 1).flatten(0, 1)
+    ),
+    "norm1 and norm2 are exchanged.": renamed(partial(swapped, one="norm1", other="norm2")),
+    "query and out are exchanged.": renamed(partial(swapped, one="query", other="out")),
+    "feedforward.0 and feedforward.2 are exchanged.": renamed(
+        partial(swapped, one="feedforward.0", other="feedforward.2")
+    ),
     "matrices are transposed: a Linear's weight is (out, in) in both libraries.": renamed(
         lambda name, tensor: (name, tensor.T if tensor.dim() == 2 else tensor)
     ),
@@ -110,7 +130,7 @@ def explain_layers(got: object, wanted: dict, source: dict) -> str | None:
 
 
 def fit_inputs(generator: torch.Generator) -> tuple[list, dict]:
-    """Tensors of a model and of a checkpoint: some equal, two only here, three only there, three of another shape."""
+    """Tensors of a model and of a checkpoint: two only here, three only there, three of another shape, two with other values."""
     letters = [f"part{index}.weight" for index in torch.randperm(12, generator=generator).tolist()]
     size = number(generator, 2, 4)
     model = {name: torch.zeros(size, size + 1) for name in letters[:9]}
@@ -118,6 +138,8 @@ def fit_inputs(generator: torch.Generator) -> tuple[list, dict]:
     source[letters[3]] = torch.zeros(size + 1, size)  # as many numbers, another shape
     source[letters[5]] = torch.zeros(size, size + 2)
     source[letters[7]] = torch.zeros(size + 2, size + 1)
+    for letter in letters[4], letters[8]:  # of one shape, as all tensors of two trained models
+        source[letter] = 1 + source[letter]
     return [model, source], {}
 
 
@@ -149,6 +171,10 @@ FIT_MISTAKES = {
         report, differs=lambda one, other: one.shape == other.shape
     ),
     "the third list holds all common names.": partial(report, differs=lambda *_: True),
+    "names of one shape are in the third list because values differ: compare shapes alone.": partial(
+        report,
+        differs=lambda one, other: one.shape != other.shape or not torch.equal(one, other),
+    ),
     "only the first axis is compared.": partial(
         report, differs=lambda one, other: len(one) != len(other)
     ),

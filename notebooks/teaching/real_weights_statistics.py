@@ -73,6 +73,21 @@ INTERVAL_MISTAKES = {
     "that is the 90 % interval; 95 % leaves 2.5 % on either side.": partial(
         interval, limits=(0.05, 0.95)
     ),
+    "that is the 99 % interval; 95 % leaves 2.5 % on either side.": partial(
+        interval, limits=(0.005, 0.995)
+    ),
+    "that is the 68 % interval; 95 % leaves 2.5 % on either side.": partial(
+        interval, limits=(0.16, 0.84)
+    ),
+    "right items are counted; wanted is each group's share of right items.": partial(
+        interval,
+        scores=lambda right, groups, draws, _: torch.stack(
+            [right[groups == group].sum() for group in range(draws.shape[1])]
+        )[draws].mean(1),
+    ),
+    "wrong items are counted; `right` is True for the right ones.": (
+        lambda right, groups, draws: interval(~right.bool(), groups, draws)
+    ),
     "the lower limit is right, the upper one is the 95 % quantile; wanted is 97.5 %.": partial(
         interval, limits=(0.025, 0.95)
     ),
@@ -131,7 +146,7 @@ def normal_test(differences: Tensor) -> float:
 
 
 TEST_MISTAKES = {
-    "that is one-sided: a mean as far below zero counts, too.": partial(
+    "that is one-sided: a mean as far below zero counts, too. Signs are 1 and -1, not 1 and 0.": partial(
         flipped, far=lambda means, mean: means * mean.sign() >= mean.abs() - 1e-6
     ),
     "the pattern of the data itself is missing: at least as far, so `>=`.": partial(

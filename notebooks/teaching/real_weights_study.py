@@ -30,7 +30,10 @@ WAYS = {
 
 
 def measure(seed: int) -> list[dict]:
-    """Accuracies of each way and alpha: rows of {"seed", "way", "alpha", "test crops", "drawings"}."""
+    """Accuracies of each way and alpha: rows of {"seed", "way", "alpha", "test crops", "drawings", "photographs"}.
+
+    photographs  shares of right test crops of the regions, summed over each photograph's
+    """
     scale, rows = Scale.of("laptop"), []
     clip, task = (
         recipes.get("clip").train_or_load(scale).model,
@@ -41,13 +44,16 @@ def measure(seed: int) -> list[dict]:
         model, _ = training.train_way(clip, task, training.PARTS, STEPS, seed=seed, **options)
         for alpha in ALPHAS:
             mixed = training.PARTS["mix_models"](start, model, alpha)
+            right = training.predicted(mixed, task, task.test) == task.test.labels
+            shares = training.by_region(right, task.test.labels)
             rows.append(
                 {
                     "seed": seed,
                     "way": way,
                     "alpha": alpha,
-                    "test crops": training.photo_accuracy(mixed, task),
+                    "test crops": shares.mean().item(),
                     "drawings": training.drawing_accuracy(mixed, scale),
+                    "photographs": training.sums_by_photograph(shares).tolist(),
                 }
             )
     return rows

@@ -129,13 +129,19 @@ CHATS = (
 
 
 def chat_inputs(generator: torch.Generator, system: bool | None = None) -> tuple[list, dict]:
-    """A conversation of one, three or five turns, with a system message or without."""
-    said = CHATS[number(generator, 0, 2)]
+    """A conversation of one, three or five turns, with a system message (then not of one) or without."""
+    said = CHATS[number(generator, 1 if system else 0, 2)]
     roles = ("user", "assistant") * len(said)
     messages = [{"role": role, "content": text} for role, text in zip(roles, said)]
     if number(generator, 0, 1) if system is None else system:
         messages.insert(0, {"role": "system", "content": "You answer briefly."})
     return [messages], {}
+
+
+def ended_inputs(_: torch.Generator) -> tuple[list, dict]:
+    """A conversation that ends with the assistant's turn, and a content that ends with a space."""
+    said = {"user": "Write on, please: ", "assistant": "Once upon a time"}
+    return [[{"role": role, "content": text} for role, text in said.items()]], {}
 
 
 def chat(
@@ -184,7 +190,18 @@ SYSTEM_MISTAKES = {
 SECOND_SYSTEM = {
     "there is a system message already: SYSTEM is for conversations without one.": partial(
         chat, always=True
-    )
+    ),
+    "the conversation's own system message is replaced by SYSTEM; keep it.": lambda messages: chat(
+        messages[1:]
+    ),
+}
+ENDED_MISTAKES = {
+    "the assistant's turn is opened only after a user's message; open it after any.": partial(
+        chat, end=""
+    ),
+    "the contents are stripped of spaces; they stay as they are.": lambda messages: chat(
+        [{**message, "content": message["content"].strip()} for message in messages]
+    ),
 }
 
 
@@ -234,6 +251,9 @@ EXERCISES = {
                 SYSTEM_MISTAKES | TURN_MISTAKES,
                 explain=explain_chat,
                 rounds=4,
+            ),
+            rule_on(
+                "chat_prompt", ended_inputs, chat, ENDED_MISTAKES, explain=explain_chat, rounds=1
             ),
             rule_on(
                 "chat_prompt",

@@ -35,12 +35,14 @@ def exact_inputs(generator: torch.Generator) -> tuple[list, dict]:
 
 
 def run_tiles(target, box, side, step):
-    """Driver: both lists of corners, sorted, as (n, 2)."""
+    """Driver: both lists of corners, sorted, as (n, 2); the word "floats" in place of corners that are no integers."""
     import torch
 
     def ordered(corners):
         if not isinstance(corners, torch.Tensor) or corners.dim() != 2 or corners.shape[1] != 2:
             return corners
+        if len(corners) and corners.is_floating_point():
+            return "floats"
         return torch.tensor(sorted(corners.long().tolist())).reshape(-1, 2)
 
     found = target(tuple(box), side, step)
@@ -55,11 +57,12 @@ def tiles(
     room: int = 1,
     origin: bool = False,
     order: Callable = lambda parts: parts,
+    half: Callable = lambda start, end: (start + end) // 2,
 ) -> list[Tensor]:
     """split_tiles with other choices. room: how far beyond the last corner that fits; origin: corners within the box."""
     left, top, right, bottom = box
     wide = right - left >= bottom - top
-    x, y = (left + right) // 2, (top + bottom) // 2
+    x, y = half(left, right), half(top, bottom)
     across = ([left, top, x, bottom], [x, top, right, bottom])
     down = ([left, top, right, y], [left, y, right, bottom])
     parts = halves(wide, across, down) if halves else across if wide else down
@@ -137,6 +140,15 @@ TILE_MISTAKES = {
     "corners are counted from the box; wanted are pixels of the photograph.": partial(
         tiles, origin=True
     ),
+    "the middle is rounded up; wanted is (start + end) // 2.": partial(
+        tiles, half=lambda start, end: (start + end + 1) // 2
+    ),
+    "half the side is no place in the photograph: the middle is (start + end) // 2.": partial(
+        tiles, half=lambda start, end: (end - start) // 2
+    ),
+    "these are the squares' centres; wanted are their corners.": lambda box, side, step: [
+        part + side // 2 for part in tiles(box, side, step)
+    ],
     "the same squares are in both parts.": partial(
         tiles, halves=lambda wide, across, down: (across[0],) * 2 if wide else (down[0],) * 2
     ),
@@ -148,6 +160,24 @@ SHAPES = {
     "square": ("all boxes are cut", "shorter side"),
 }
 """Shape of a box -> mistakes that can't be seen on it, or have another name there."""
+
+
+def explain_tiles(got: object, wanted: list, box: list, side: int, step: int) -> str | None:
+    """Corners that are no integers, and squares of both parts that share a pixel."""
+    if not isinstance(got, list) or len(got) != 2:
+        return None
+    if "floats" in [part for part in got if isinstance(part, str)]:
+        return "corners are numbers of pixels: use tensors of integers, not of floats."
+    if any(not isinstance(part, Tensor) or part.shape[1:] != (2,) for part in got):
+        return None
+    near = (got[0][:, None] - got[1][None]).abs().amax(-1) < side
+    if not near.any():
+        return None
+    first, second = near.nonzero()[0].tolist()
+    return (
+        f"the training square at {tuple(got[0][first].tolist())} and the test square at "
+        f"{tuple(got[1][second].tolist())} share pixels."
+    )
 
 
 EXERCISES = {
@@ -165,6 +195,7 @@ EXERCISES = {
                         if not any(words in message for words in elsewhere)
                     },
                     driver=driver_source(run_tiles),
+                    explain=explain_tiles,
                 )
                 for shape, elsewhere in SHAPES.items()
             ),
@@ -181,6 +212,7 @@ EXERCISES = {
                         "a square that just fits is missing.": partial(tiles, room=0),
                     },
                     driver=driver_source(run_tiles),
+                    explain=explain_tiles,
                     rounds=1,
                 )
                 for inputs in (narrow_inputs, exact_inputs)

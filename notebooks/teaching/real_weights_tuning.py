@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from teaching import real_weights_reference as reference
-from teaching.exercises import Exercise, normal, number, rule
+from teaching.exercises import Exercise, normal, number, rule, rule_on
 from vlmgrader.checks import driver_source
 
 
@@ -156,10 +156,11 @@ def run_mix(target, first, second, alpha):
 MIX_SHAPES = ((4, 3), (4,), (4,), (4,), (2, 4), (2,))
 
 
-def mix_inputs(generator: torch.Generator) -> tuple[list, dict]:
-    """Weights of two small models, and alpha."""
+def mix_inputs(generator: torch.Generator, alpha: float | None = None) -> tuple[list, dict]:
+    """Weights of two small models, and alpha (default: random)."""
     weights = [[normal(generator, *shape) for shape in MIX_SHAPES] for _ in range(2)]
-    return [*weights, 0.1 + 0.3 * torch.rand((), generator=generator).item()], {}
+    drawn = 0.1 + 0.3 * torch.rand((), generator=generator).item()
+    return [*weights, drawn if alpha is None else alpha], {}
 
 
 def mixed(
@@ -237,6 +238,21 @@ EXERCISES = {
                 MIX_MISTAKES,
                 driver=driver_source(run_mix),
                 explain=explain_mix,
+            ),
+            *(
+                rule_on(
+                    "mix_models",
+                    partial(mix_inputs, alpha=alpha),
+                    partial(mixed, rule=line),
+                    {
+                        f"at alpha {alpha:.0f} one of the two models itself is returned; wanted is a new one.": (
+                            partial(mixed, rule=line, apart=False)
+                        )
+                    },
+                    driver=driver_source(run_mix),
+                    rounds=1,
+                )
+                for alpha in (0.0, 1.0)
             ),
         ),
         reference=reference.mix_models,
