@@ -463,6 +463,7 @@ def test_the_kept_study_holds_every_run_and_the_verdicts_are_computed():
     assert len(runs) == len(rows) == len(real_weights_study.SEEDS) * len(ways) * len(alphas)
     for row in rows:
         assert 0 <= row["test crops"] <= 1 and 0 <= row["drawings"] <= 1
+        assert abs(sum(row["photographs"]) / len(real_photos.REGIONS) - row["test crops"]) < 1e-5
     start = {row["drawings"] for row in rows if row["alpha"] == 0}
     assert len(start) == 1  # the shipped model, in all runs
 
@@ -474,8 +475,8 @@ def test_the_healthy_run_of_the_lab_is_best_and_faults_leave_their_marks():
     zero = {id: [name for name in names if values[name] == 0] for id, values in found.items()}
     assert zero == {
         "healthy": list(names),
-        "A": ["images", "longest texts"],
-        "B": ["longest texts", "shorter texts"],
+        "A": ["pictures", "texts without padding"],
+        "B": ["texts without padding", "texts with padding"],
         "C": [],
     }
     best = max(values["zero-shot"] for values in found.values())

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from torch import Tensor
+
 from teaching import real_weights_study as study
 from vlmcourse.evaluation.controls import verdict
 
@@ -87,6 +91,16 @@ def claims_table() -> str:
     for claim, theirs, *sides in CLAIMS:
         ours, seeds, found = compared(*sides)
         rows.append(f"| {claim} | {theirs} | {ours} | {seeds} | **{found}** |")
+    return "\n".join(rows)
+
+
+def price_table(test: Callable[[Tensor], float]) -> str:
+    """ALIKE less "slower below" in test crops, by photograph, for each seed; test: differences (6,) -> p-value."""
+    rows = ["| seed | photographs: more right, fewer | p, signs of photographs |", "|---|---|---|"]
+    pairs = zip(study.by_photograph(ALIKE), study.by_photograph("slower below"))
+    for seed, (one, other) in enumerate(pairs):
+        gap = one - other
+        rows.append(f"| {seed} | {(gap > 0).sum()}, {(gap < 0).sum()} | {test(gap):.2f} |")
     return "\n".join(rows)
 
 

@@ -49,7 +49,7 @@ def tuning_diagram(clip: CLIP, decay: float, words: int) -> Diagram:
     size = f"(B, 3, {c.image_size}, {c.image_size})"
     diagram.box("crop", "crop of a photograph", size, column=0, row=0, kind="data")
     depth = c.vision_depth
-    first, last, lowest = (f"rate × {decay**power:.3g}" for power in (depth, 1, depth + 1))
+    first, last, lowest = (f"rate / {decay**-power:g}" for power in (depth, 1, depth + 1))
     diagram.box(
         "input",
         "patches, positions",

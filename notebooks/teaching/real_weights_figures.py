@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -16,7 +17,15 @@ from teaching.real_weights_inputs import fitted, squashed
 from teaching.real_weights_parity import with_resolution
 from vlmcourse import evaluation, plots, recipes, world
 from vlmcourse.papers.clip import CLIP
-from vlmcourse.plots.style import COLOURS, course_style, describe, figure, hide_axes, outline
+from vlmcourse.plots.style import (
+    COLOURS,
+    GREY,
+    course_style,
+    describe,
+    figure,
+    hide_axes,
+    outline,
+)
 from vlmcourse.training.scale import Scale
 
 MEASURES = ("test crops", "drawings")
@@ -57,7 +66,7 @@ def as_bytes(pixel_values: Tensor) -> np.ndarray:
 
 
 def ways_to_fit(picture: Image.Image, size: int, preprocess: Callable):
-    """A photograph by the student's function, and by two common mistakes."""
+    """A photograph by the student's function, and by three common mistakes."""
     half = training.HALF
     shown = {
         "yours": as_bytes(preprocess(picture, size, half, half)),
@@ -113,7 +122,10 @@ def resolutions(clip: CLIP, scale: Scale, resize_positions: Callable, count: int
             model = with_resolution(clip, size, resize)
             found = evaluation.zero_shot(model.encode_image(pixels), classes)
             curves.setdefault(way, {})[size] = evaluation.accuracy(found, labels)
-    return plots.curves(curves, "pixels of a side", "share of right nouns", 1 / len(classes))
+    lines = {"guessing": 1 / len(classes)}
+    drawn = plots.curves(curves, "pixels of a side", "share of right nouns", lines=lines)
+    drawn.axes[0].set_xticks(sizes)
+    return drawn
 
 
 def on_canvas(pixels: Tensor, size: int, margin: int) -> Tensor:
@@ -131,8 +143,8 @@ def shuffled_positions(positions: Tensor, grid: int) -> Tensor:
 
 @course_style()
 def regions_figure(split: Callable, side: int, step: int):
-    """The six photographs with the regions of the data set; dots: corners of training (blue) and test crops (orange)."""
-    drawn, axes = figure(10, 7.4, 2, 3)
+    """The six photographs with the regions of the data set, centres of training (blue) and test crops (orange)."""
+    drawn, axes = figure(10, 6.3, 2, 3, gridspec_kw={"height_ratios": (2, 3)})
     counts = []
     for panel, (name, image) in zip(axes, photos().items()):
         hide_axes(panel)
@@ -142,12 +154,15 @@ def regions_figure(split: Callable, side: int, step: int):
                 continue
             train, test = split(region.box, side, step)
             draw_region(panel, label, region.box, {"o": train + side // 2, "^": test + side // 2})
+            for (x, y), colour in zip((train[-1].tolist(), test[0].tolist()), COLOURS):
+                outline(panel, x, y, x + side, y + side, color=colour, linewidth=1.2)
             counts.append(f"{label}: {len(train)} and {len(test)}")
         panel.set_title(name, fontsize=10)
     return describe(
         drawn,
         "Six photographs with boxes of regions. Circles: centres of training crops, in one half "
-        f"of each box; triangles: of test crops, in the other. Numbers: {'; '.join(counts)}.",
+        "of each box; triangles: of test crops, in the other; one square of each kind. "
+        f"Numbers: {'; '.join(counts)}.",
     )
 
 
@@ -160,14 +175,15 @@ def draw_region(panel, label: str, box: Sequence[int], centres: Mapping[str, Ten
             *places.T, s=14, c=COLOURS["o^".index(mark)], marker=mark, edgecolors="white",
             linewidths=0.4,
         )  # fmt: skip
-    paper = {"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.85}
-    panel.text(box[0] + 3, box[1] + 5, label, fontsize=9, va="top", bbox=paper)
+    paper = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
+    place = {"xytext": (2, -2), "textcoords": "offset points", "va": "top"}
+    panel.annotate(label, box[:2], fontsize=7.5, bbox=paper, **place)
 
 
 @course_style()
 def two_flags(split: Callable, side: int, step: int):
     """Flag and woman in the photograph of the training, and in the portrait, whose crops are all for testing."""
-    drawn, axes = figure(5.6, 3.7, 1, 2)
+    drawn, axes = figure(7.2, 4.2, 1, 2, gridspec_kw={"width_ratios": (400, 338)})
     known = (REGIONS["flag"], REGIONS["woman"])
     for panel, regions in zip(axes, (known, training.PORTRAIT)):
         hide_axes(panel)
@@ -180,9 +196,10 @@ def two_flags(split: Callable, side: int, step: int):
         panel.set_title(regions[0].photo, fontsize=10)
     return describe(
         drawn,
-        "Left: the astronaut's photograph. The flag's upper half, with stars, has circles (training); "
-        "its lower half, with stripes, has triangles (testing). Right: the portrait, another woman "
-        "before another flag, of which the box holds stars and stripes; all marks are triangles.",
+        "Left: the astronaut's photograph. The flag's upper half, blue with a few stars, has circles "
+        "(training); its lower half, with stripes, has triangles (testing). Right: the portrait, "
+        "another woman before another flag, of which the box shows mostly stars on blue; all marks "
+        "are triangles.",
     )
 
 
@@ -192,15 +209,16 @@ def losses(histories: Mapping[str, Sequence[float]], floor: float, parts: int = 
     for name, values in histories.items():
         chunks = np.array_split(np.asarray(values), min(parts, len(values)))
         ends = np.cumsum([len(chunk) for chunk in chunks])
-        curves[name] = {int(end): float(chunk.mean()) for end, chunk in zip(ends, chunks)}
-    lines = {"lowest possible loss": floor}
-    return plots.curves(curves, "training step", "CLIP's loss (nats)", lines=lines)
+        means = {int(end): float(chunk.mean()) for end, chunk in zip(ends, chunks)}
+        curves[f"{name}, at the end {means[int(ends[-1])]:.2f}"] = means
+    lines = {f"lowest possible mean, {floor:.2f}": floor}
+    return plots.curves(curves, "training step", "CLIP's loss (nats)", lines=lines, ylog=True)
 
 
 def accuracies(found: Mapping[str, Mapping[str, float]]):
     """Bars: way -> {training crops, test crops, drawings}, and guessing."""
     groups = dict(found) | {"guessing": guessing("training crops", "test crops", "drawings")}
-    return plots.bars(groups, "share right", sideways=True, highest=1, form=".3f")
+    return plots.bars(groups, "share right", sideways=True, highest=1, form=".2f")
 
 
 def guessing(*measures: str) -> dict[str, float]:
@@ -209,29 +227,61 @@ def guessing(*measures: str) -> dict[str, float]:
     return {what: drawings if what == "drawings" else 1 / len(REGIONS) for what in measures}
 
 
-def mixture(curve: Mapping[float, tuple[float, float]]):
-    """Photographs and drawings over alpha."""
-    names = ("test crops (16 captions)", "drawings (zero-shot nouns)")
-    guesses = guessing("test crops", "drawings")
-    lines = {f"guessing, {what}": share for what, share in guesses.items()}
-    series = {
-        name: {alpha: pair[at] for alpha, pair in curve.items()} for at, name in enumerate(names)
-    }
-    return plots.curves(series, "alpha (0: shipped, 1: fine-tuned)", "share right", lines=lines)
+@course_style()
+def mixture(curve: Mapping[float, tuple[float, float]], beside: Mapping[str, float]):
+    """Test crops over drawings: mixtures {alpha: (crops, drawings)} as a line, and another model's MEASURES."""
+    drawn, (axes,) = figure(7.2, 4)
+    crops, drawings = zip(*curve.values())
+    axes.plot(drawings, crops, "o-", color=COLOURS[0], label="mixtures of both models")
+    other = beside["drawings"], beside["test crops"]
+    axes.plot(*other, "*", color=COLOURS[3], markersize=15, linestyle="", label="slower below")
+    words = []
+    for alpha, (right, kept) in curve.items():
+        words.append(f"alpha {alpha:g}: {right:.2f} of test crops, {kept:.2f} of drawings")
+        text = f"alpha {alpha:g}: {right:.2f}, {kept:.2f}"
+        axes.annotate(text, (kept, right), (8, 6), textcoords="offset points", fontsize=8)
+    text = f"{other[1]:.2f}, {other[0]:.2f}"
+    axes.annotate(text, other, (11, 4), textcoords="offset points", fontsize=8)
+    for guess, line in zip(guessing(*MEASURES).values(), (axes.axhline, axes.axvline)):
+        line(guess, color=GREY, linestyle="--", linewidth=1.2)
+    axes.plot([], [], color=GREY, linestyle="--", linewidth=1.2, label="guessing")
+    axes.set(xlabel="share of right drawings", ylabel="share of right test crops")
+    axes.set(xlim=(-0.02, 1.25), ylim=(0, 0.75), xticks=np.arange(0, 1.01, 0.2))
+    axes.legend(loc="upper right")
+    return describe(
+        drawn,
+        f"Test crops over drawings. {'; '.join(words)}. Slower below: {other[1]:.2f} of test crops, "
+        f"{other[0]:.2f} of drawings.",
+    )
 
 
 @torch.no_grad()
 def retrieved(model: CLIP, task: training.Task, names: Sequence[str], k: int = 5):
-    """For each region's caption the nearest test crops."""
+    """For each region's caption the k nearest test crops, with cosines and regions; right ones are framed."""
     images = torch.cat([model.encode_image(part) for part in task.test.pixel_values.split(256)])
     rows = [list(REGIONS).index(name) for name in names]
-    values = model.encode_text(task.ids[rows]) @ images.T
-    best = [
-        int(value.masked_fill(task.test.labels != row, -2).argmax())
-        for value, row in zip(values, rows)
-    ]
-    return plots.nearest_images(
-        [task.captions[row] for row in rows], task.test.images, values, best, k
+    cosines, nearest = (model.encode_text(task.ids[rows]) @ images.T).topk(k)
+    drawn, axes = figure(1.9 + 1.35 * k, 1.65 * len(rows), len(rows), k)
+    words = []
+    for number, row in enumerate(rows):
+        caption, right = task.captions[row], 0
+        for place in range(k):
+            panel, crop = axes[number * k + place], nearest[number, place]
+            region = int(task.test.labels[crop])
+            hide_axes(panel)
+            panel.imshow(task.test.images[crop])
+            title = f"{cosines[number, place]:.2f} {list(REGIONS)[region]}"
+            panel.set_title(title, fontsize=8.5, pad=4, fontweight="normal")
+            for spine in panel.spines.values():
+                colour = COLOURS[2] if region == row else COLOURS[3]
+                style = {"linewidth": 3.5} if region == row else {"linewidth": 2, "linestyle": ":"}
+                spine.set(visible=True, color=colour, **style)
+            right += region == row
+        style = {"rotation": 0, "ha": "right", "va": "center", "fontsize": 9}
+        axes[number * k].set_ylabel(textwrap.fill(caption, 18), **style)
+        words.append(f"'{caption}': {right} of {k}")
+    return describe(
+        drawn, f"Nearest test crops of four captions. From the right region: {'; '.join(words)}."
     )
 
 
@@ -244,8 +294,14 @@ def region_bars(scores: Mapping[str, Tensor], chance: float):
         for number, (name, region) in enumerate(REGIONS.items())
     }
     drawn = plots.bars(groups, "share of right test crops", chance, sideways=True, form=".2f")
-    for number in drawn.axes[0].texts:  # the dashed line passes below the numbers
+    axes, taken = drawn.axes[0], [region.photo for region in REGIONS.values()]
+    for number in axes.texts:  # the dashed line passes below the numbers
         number.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.8})
+    for place in range(1, len(taken)):
+        if taken[place] != taken[place - 1]:  # another photograph
+            axes.axhline(place - 0.5, color=GREY, linewidth=0.8)
+    axes.set_ylim(len(taken) - 0.5, -0.5)
+    drawn.set_size_inches(7.2, 7.4)
     return drawn
 
 
@@ -256,8 +312,16 @@ def study_bars(colour: float):
     groups = {
         name: {what: study.values(*run, what) for what in MEASURES} for name, run in runs.items()
     }
+    groups["shipped, not trained"] = {
+        what: found.mean for what, found in groups["shipped, not trained"].items()
+    }
     groups |= {"mean colour, no model": {"test crops": colour}, "guessing": guessing(*MEASURES)}
-    return plots.bars(groups, "share right", sideways=True, highest=1, form=".2f")
+    drawn = plots.bars(groups, "share right", sideways=True, highest=1, form=".2f")
+    for line in drawn.axes[0].lines:  # dots stand in the bar's lower half, below the whisker
+        if line.get_marker() == "o":
+            line.set(ydata=np.asarray(line.get_ydata()) + 0.11, markersize=3)
+    drawn.set_size_inches(7.2, 6)
+    return drawn
 
 
 def memory():
@@ -275,4 +339,10 @@ def memory():
         name: {"float32": 4 * count / 2**30, "bfloat16": 2 * count / 2**30}
         for name, count in published.items()
     }
-    return plots.bars(groups, "GiB of memory for the weights", sideways=True, form=".1f")
+    drawn = plots.bars(groups, "GiB of memory for the weights", sideways=True, form=".1f")
+    axes = drawn.axes[0]
+    for number in axes.texts:  # the dashed line passes below the numbers
+        number.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.8})
+    axes.axvline(16, color=GREY, linestyle="--", linewidth=1.2, label="16 GiB", zorder=0)
+    axes.legend(loc="upper right")
+    return drawn

@@ -15,7 +15,7 @@ from vlmcourse.training.scale import Scale
 from vlmcourse.world import tokenizer
 
 Prepare = Callable[[Tensor], Tensor]
-MEASURES = ("images", "longest texts", "shorter texts")
+MEASURES = ("pictures", "texts without padding", "texts with padding")
 """Largest difference from the healthy run's unit vectors: of pictures, of texts without padding, of texts with padding."""
 
 
@@ -81,11 +81,14 @@ def runs(scale: Scale) -> dict[str, dict[str, float]]:
 
 def differences(found: dict[str, dict[str, float]]):
     """Bars of MEASURES."""
-    return plots.bars(
+    drawn = plots.bars(
         {id: {name: values[name] for name in MEASURES} for id, values in found.items()},
         "largest difference of a coordinate",
         form=".2g",
     )
+    for number in drawn.axes[0].texts:
+        number.set_fontsize(6.5)
+    return drawn
 
 
 def accuracies(found: dict[str, dict[str, float]]):

@@ -8,6 +8,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from teaching import real_weights_model as training
 from vlmcourse import recipes
 from vlmcourse.evaluation.controls import Spread, spread
@@ -67,6 +70,12 @@ def rows() -> list[dict]:
 def values(way: str, alpha: float, what: str) -> Spread:
     """One measure of a way over seeds."""
     return spread([row[what] for row in rows() if (row["way"], row["alpha"]) == (way, alpha)])
+
+
+def by_photograph(way: str) -> list[Tensor]:
+    """For each seed the sums of right shares of a way's test crops over each photograph's regions, (6,)."""
+    kept = [row for row in rows() if (row["way"], row["alpha"]) == (way, 1.0)]
+    return [torch.tensor(row["photographs"]) for row in kept]
 
 
 if __name__ == "__main__":
