@@ -378,7 +378,7 @@ plots.show(
     f"Figure 6. The shipped CLIP on {count // 2} drawings in pictures larger than those of its "
     "training (the leftmost size). Either the drawing grows with the picture, or it stays small on "
     "a larger background. Positions are resized by your function, except in the second curve. What "
-    "to see: the first two curves hardly differ; the last one falls below 0.1, but at 80 pixels alone.",
+    "to see: the first two curves hardly differ; the last one falls below 0.1 at 80 pixels alone.",
 )
 
 # %% [markdown]
@@ -1053,7 +1053,7 @@ plots.show(
 # %% [markdown]
 # Most of the gain over equal full rates comes from the smaller rate itself. The order matters, too. Three ways have the same mean rate. Of these "slower above" keeps fewest drawings, "one smaller rate" more, "slower below" most. Without the controls we would have taken the order for the only reason.
 #
-# Does keeping have a price? In every seed, on these six photographs, equal full rates get more test crops right than slower lower layers. But the unit is a photograph. So flip the signs by photograph, in each seed:
+# Does keeping have a price? In every seed, on these six photographs, equal full rates get more test crops right than slower lower layers. But the unit is a photograph. So flip the signs by photograph. In each seed the differences are test crops right with equal full rates, less those with slower lower layers:
 
 # %%
 Markdown(claims.price_table(sign_flip_test))
