@@ -183,7 +183,7 @@ def draw_region(panel, label: str, box: Sequence[int], centres: Mapping[str, Ten
 @course_style()
 def two_flags(split: Callable, side: int, step: int):
     """Flag and woman in the photograph of the training, and in the portrait, whose crops are all for testing."""
-    drawn, axes = figure(7.2, 4.2, 1, 2, gridspec_kw={"width_ratios": (400, 338)})
+    drawn, axes = figure(5.8, 3.4, 1, 2, gridspec_kw={"width_ratios": (400, 338)})
     known = (REGIONS["flag"], REGIONS["woman"])
     for panel, regions in zip(axes, (known, training.PORTRAIT)):
         hide_axes(panel)
@@ -261,7 +261,7 @@ def retrieved(model: CLIP, task: training.Task, names: Sequence[str], k: int = 5
     images = torch.cat([model.encode_image(part) for part in task.test.pixel_values.split(256)])
     rows = [list(REGIONS).index(name) for name in names]
     cosines, nearest = (model.encode_text(task.ids[rows]) @ images.T).topk(k)
-    drawn, axes = figure(1.9 + 1.35 * k, 1.65 * len(rows), len(rows), k)
+    drawn, axes = figure(1.9 + 1.25 * k, 1.55 * len(rows), len(rows), k)
     words = []
     for number, row in enumerate(rows):
         caption, right = task.captions[row], 0
