@@ -28,28 +28,41 @@ BY_ACCIDENT = """
 def read(got, *inputs):
     found, kind, message = got
     parts = ("arg is an empty", "division by zero", "unpack", "not enough", "is not in list", "max() ", "min() ", "math domain")
+    if kind == "ValueError" and len(message.split()) < 3:
+        kind = "silent"
     return [found, "by accident" if any(words in message for words in parts) else kind]
 """
 
 
-def failing(right, what):
-    """What a function that should raise ValueError gives, and how each mistake is named."""
+def failing(what):
+    """What a function that should raise ValueError gives, and how each mistake is named. True: elsewhere it gives a value."""
     accidents = [("by accident", ", inside of Python")]
     kinds = ("ZeroDivisionError", "IndexError", "KeyError", "AttributeError", "RuntimeError")
     accidents += [(kind, f" ({kind})") for kind in (*kinds, "TypeError", "UnboundLocalError")]
     return [
-        (lambda *a: [right(*a), "nothing"], f"no error for {what}. Raise ValueError."),
+        (lambda *a: [True, "nothing"], f"no error for {what}. Raise ValueError."),
         *[
             (
-                (lambda *a, kind=kind: [right(*a), kind]),
+                (lambda *a, kind=kind: [True, kind]),
                 f"it fails, but by accident{name}: raise a ValueError that says what is wrong.",
             )
             for kind, name in accidents
         ],
         (
-            lambda *a: [right(*a), "AssertionError"],
+            lambda *a: [True, "AssertionError"],
             "an assert is switched off by python -O: raise a ValueError.",
         ),
+        (
+            lambda *a: [True, "silent"],
+            "the error doesn't say what is wrong: give ValueError a sentence.",
+        ),
+        *[
+            (
+                (lambda *a, kind=kind: [False, kind]),
+                "there is an error, or no value, where all is well: only here it should be one.",
+            )
+            for kind in ("ValueError", "silent", "nothing", "by accident")
+        ],
     ]
 
 
@@ -68,11 +81,12 @@ def drawn(
     before=True,
     share=True,
     late=False,
+    exists=None,
 ):
     """Row by row: the weights of the texts that may be drawn, over their sum."""
     B, Q = len(groups), len(queue_groups)
     all_groups = [*groups.tolist(), *queue_groups.tolist()]
-    exists = [not empty or j < B + filled for j in range(B + Q)]
+    exists = exists or [not empty or j < B + filled for j in range(B + Q)]
     x = similarities.double().clone()
     if before:
         x[:, [j for j in range(B + Q) if not exists[j]]] = -torch.inf
@@ -84,6 +98,7 @@ def drawn(
                 "group": all_groups[i] == all_groups[j],
                 "batch": j < B and all_groups[i] == all_groups[j],
                 "itself": i == j,
+                "queue": i == j or (j >= B and all_groups[i] == all_groups[j]),
                 "none": False,
             }[own]
             if exists[j] and not right:
@@ -93,6 +108,44 @@ def drawn(
         if share and rows[i].sum() > 0:
             rows[i] /= rows[i].sum()
     return rows.float()
+
+
+def last_places(similarities, groups, queue_groups, filled):
+    """As if the last `filled` places held texts."""
+    B, Q = len(groups), len(queue_groups)
+    exists = [j < B or j >= B + Q - filled for j in range(B + Q)]
+    return drawn(similarities, groups, queue_groups, filled, exists=exists)
+
+
+def zeros_for_empty(similarities, groups, queue_groups, filled):
+    """Similarities of empty places become 0, which are still in the softmax."""
+    x = similarities.clone()
+    x[:, len(groups) + filled :] = 0
+    return drawn(x, groups, queue_groups, filled, before=False)
+
+
+def two_softmaxes(similarities, groups, queue_groups, filled):
+    """One over the batch, one over the queue."""
+    B = len(groups)
+    end = B + filled
+    p = torch.zeros_like(similarities)
+    p[:, :B] = softmax(similarities[:, :B]) + 1e-4
+    if filled:
+        p[:, B:end] = softmax(similarities[:, B:end]) + 1e-4
+    p[groups[:, None] == torch.cat([groups, queue_groups])] = 0
+    total = p.sum(1, keepdim=True)
+    return p / total.where(total > 0, torch.ones(1))
+
+
+def floor_for_all(similarities, groups, queue_groups, filled):
+    """The 0.0001 also goes to texts that can't be drawn."""
+    return drawn(similarities, groups, queue_groups, filled, late=True)
+
+
+def one_place_more(similarities, groups, queue_groups, filled):
+    if filled == len(queue_groups):
+        raise ValueError("no place is left")
+    return drawn(similarities, groups, queue_groups, filled + 1)
 
 
 def evenly(similarities, groups, queue_groups, filled):
@@ -116,7 +169,9 @@ def queue_batch(generator):
     groups = torch.tensor([0, 1, 0, 2, 3])[:B][torch.randperm(B, generator=generator)]
     queue_groups = torch.tensor([1, 7, 0, 8, 9, 7])[:Q]
     similarities = 2 * normal(generator, B, B + Q) + 3 * torch.eye(B, B + Q)
-    return [similarities, groups, queue_groups, number(generator, 3, Q - 1)], {}
+    filled = number(generator, 3, Q - 1)
+    similarities[:, B + filled :] += 7  # what the empty places hold is nearest
+    return [similarities, groups, queue_groups, filled], {}
 
 
 def nothing_to_draw(generator):
@@ -131,7 +186,7 @@ def sure_of_itself(generator):
     """A model at a scale of 100: only the 0.0001 is left for the others, and exponentials overflow."""
     B, Q = number(generator, 3, 5), number(generator, 2, 5)
     similarities = 100 * torch.eye(B, B + Q) + normal(generator, B, B + Q) + 20
-    filled = number(generator, 0, Q - 1)
+    filled = number(generator, 1, Q - 1)
     similarities[:, B + filled :] += 200  # what the empty places hold
     return [similarities, torch.arange(B), torch.arange(Q) + B - 1, filled], {}
 
@@ -151,7 +206,23 @@ QUEUE_MISTAKES = [
         lambda *a: drawn(*a, own="itself"),
         "other texts with the picture's group can be drawn: their probability is 0, too.",
     ),
+    (
+        lambda *a: drawn(*a, own="queue"),
+        "other texts of the batch with the picture's group can be drawn: `groups` tells of them.",
+    ),
     (lambda *a: drawn(*a, own="none"), "a picture can draw its own text."),
+    (last_places, "the last places of the queue are taken for the filled ones: the first are."),
+    (one_place_more, "one place too many: the places 0 to filled - 1 hold texts."),
+    (
+        zeros_for_empty,
+        "a similarity of 0 is in the softmax as exp(0) = 1: empty places need -inf.",
+    ),
+    (two_softmaxes, "batch and queue have a softmax each: one over both."),
+    (floor_for_all, "the 0.0001 is added after the zeros: then right texts and empty places can be drawn."),
+    (
+        lambda *a: drawn(*a, floor=1e-3),
+        "the constant is 0.001: 0.0001 is wanted.",
+    ),
     (
         lambda *a: drawn(*a, empty=False, before=False),
         "empty places of the queue can be drawn: only the first `filled` hold texts.",
@@ -247,6 +318,38 @@ def shifted(logits, ids, is_token, weights, B):
     return vqa(logits, ids, counted, weights, B)
 
 
+VQA = """
+import torch
+def run(vqa_loss, logits, ids, is_token, weights, B):
+    logits = logits.requires_grad_()
+    loss = vqa_loss(logits, ids, is_token, weights, B)
+    learns = isinstance(loss, torch.Tensor) and loss.requires_grad
+    return [loss, "a gradient" if learns else "no gradient"]
+"""
+LOSS = """
+def read(got, *inputs):
+    return got[0] if got[1] == "a gradient" else got
+"""
+
+
+def neighbours(question, counts):
+    """Shares within runs of equal numbers."""
+    numbers, n, shares = question.tolist(), 0, []
+    while n < len(numbers):
+        end = n
+        while end < len(numbers) and numbers[end] == numbers[n]:
+            end += 1
+        shares.append(counts[n:end] / counts[n:end].sum())
+        n = end
+    return torch.cat(shares)
+
+
+def of_logits(logits, ids, is_token, weights, B):
+    """Logits as if they were log-probabilities."""
+    picked = logits[:, :-1].gather(2, ids[:, 1:, None])[..., 0] * is_token[:, 1:]
+    return -(weights * picked.sum(1)).sum() / B
+
+
 def loud_answers(generator):
     (logits, ids, is_token, weights, B), _ = answer_batch(generator)
     return [90 * logits, ids, is_token, weights, [1, 3][number(generator, 0, 1)]], {}
@@ -316,6 +419,26 @@ def telling_list(generator):
             return [f, a, t, k], {}
 
 
+def of_vocabulary(first_logits, answers, table, k):
+    """Answers whose first word is among the k likeliest of the whole vocabulary."""
+    likely = first_logits.topk(k, dim=1).indices.tolist()
+    best, pairs = [], []
+    for b, words in enumerate(likely):
+        ranked = [n for n, ids in enumerate(answers.tolist()) if ids[1] in words]
+        pairs += [(b, n) for n in ranked]
+        best.append(max(ranked, key=lambda n: float(table[b, n])) if ranked else 0)
+    return [torch.tensor(best), torch.tensor(pairs)]
+
+
+def turned_pairs(first_logits, answers, table, k):
+    """Rows 0 1 2 0 1 2 beside columns that go question by question."""
+    top = first_logits[:, answers[:, 1]].topk(k, dim=1).indices
+    rows = torch.arange(len(top)).repeat(k)
+    places = table[rows, top.flatten()].reshape(-1, k).argmax(1)
+    pairs = sorted(set(zip(rows.tolist(), top.flatten().tolist())))
+    return [top[torch.arange(len(top)), places], torch.tensor(pairs)]
+
+
 LIST_MISTAKES = [
     (
         lambda f, a, t, k: [t.argmax(1), listed(f, a, t, len(a))[1]],
@@ -344,6 +467,26 @@ LIST_MISTAKES = [
     (
         lambda *a: listed(*a, column=2),
         "the second word was looked at: the first word is in column 1.",
+    ),
+    (
+        lambda f, a, t, k: listed(torch.zeros_like(f), a, t, k),
+        "column 0 is the decoder's first token, the same in all rows: the first word is in column 1.",
+    ),
+    (
+        of_vocabulary,
+        "the k likeliest words of the vocabulary: the k answers of the list with the likeliest first word.",
+    ),
+    (
+        turned_pairs,
+        "questions and answers don't stand in the same order: with k answers a question, each row k times in place.",
+    ),
+    (
+        lambda f, a, t, k: listed(f, a, t, k - 1),
+        "k - 1 answers were read.",
+    ),
+    (
+        lambda f, a, t, k: [a[torch.arange(len(f)) * 0 + listed(f, a, t, k)[0], 1], listed(f, a, t, k)[1]],
+        "these are the first words of the answers: their numbers in the list are wanted.",
     ),
     (
         lambda f, a, t, k: [listed(f, a, t, k)[0], listed(f, a, t, len(a))[1]],
@@ -408,7 +551,12 @@ def any_filter(generator):
 
 USELESS = """
 def run(noise_share, kept, recall, false_alarms, low):
-    found = noise_share(kept, recall, false_alarms)
+    try:
+        found = float(noise_share(kept, recall, false_alarms)) >= 0
+    except NotImplementedError:
+        raise
+    except Exception:
+        found = False
     try:
         noise_share(kept, low, false_alarms)
     except NotImplementedError:
@@ -440,11 +588,16 @@ def before_filter(generator):
     ], {}
 
 
-def throws_all(generator):
-    """A filter that keeps nothing; wrong captions alone; none of them."""
-    return [[1.0, 1.0, 0.2], [0.4, 1.0, 1.0], [1.0, 0.6, 0.2], [0.0, 0.6, 0.3]][
-        number(generator, 0, 3)
-    ], {}
+def throws_all(kind):
+    """A filter that keeps nothing, in three ways; wrong captions alone; none of them."""
+    cases = [
+        [1.0, 1.0, 0.2],
+        [0.4, 1.0, 1.0],
+        [0.0, 0.6, 1.0],
+        [1.0, 0.6, 0.2],
+        [0.0, 0.6, 0.3],
+    ]
+    return lambda generator: (cases[kind], {})
 
 
 # 5. Several texts of one picture.
@@ -490,6 +643,36 @@ def packed(objective, R, text, is_token, change=lambda mask: mask, **options):
 def queries_read(objective, R, text, is_token):
     full = whole_mask(objective, R, text, is_token)
     full[:, :R, R:] = is_token[:, None, :]
+    return compared(full, R, is_token)
+
+
+def only_past(mask, R):
+    """A token doesn't attend to itself."""
+    place = torch.arange(R, mask.shape[1])
+    mask[:, place, place] = False
+    return mask
+
+
+def among_queries(mask, R, inside):
+    mask[:, :R, :R] = inside
+    return mask
+
+
+def earlier_texts(objective, R, text, is_token):
+    """Tokens also attend to texts that stand before theirs."""
+    full = whole_mask(objective, R, text, is_token)
+    full[:, R:, R:] |= (text[:, :, None] > text[:, None, :]) & is_token[:, None, :]
+    return compared(full, R, is_token)
+
+
+def tokens_first(objective, R, text, is_token):
+    full = whole_mask(objective, R, text, is_token)
+    return compared(full.roll((-R, -R), (1, 2)), R, is_token)
+
+
+def first_texts(objective, R, text, is_token):
+    """The first picture's texts serve all."""
+    full = whole_mask(objective, R, text[:1].expand(len(text), -1), is_token)
     return compared(full, R, is_token)
 
 
@@ -560,6 +743,37 @@ def mask_of(objective):
                 "that is the transpose: rows are queries of attention, columns keys.",
             ),
             (
+                lambda R, *a: packed(objective, R, *a, change=lambda mask: only_past(mask, R)),
+                "a token doesn't attend to itself: it does.",
+            ),
+            (
+                lambda R, *a: packed(
+                    objective, R, *a, change=lambda mask: among_queries(mask, R, torch.eye(R).bool())
+                ),
+                "each query attends to itself alone: queries attend to all queries.",
+            ),
+            (
+                lambda R, *a: packed(
+                    objective,
+                    R,
+                    *a,
+                    change=lambda mask: among_queries(mask, R, torch.ones(R, R).tril().bool()),
+                ),
+                "the queries are causal: all attend to all.",
+            ),
+            (
+                lambda *a: earlier_texts(objective, *a),
+                "a token attends to texts before its own: to its own text alone.",
+            ),
+            (
+                lambda *a: tokens_first(objective, *a),
+                "the tokens stand before the queries: queries first.",
+            ),
+            (
+                lambda *a: first_texts(objective, *a),
+                "the first picture's texts serve for all pictures: each has its own.",
+            ),
+            (
                 wrong(change=lambda mask: mask[:1].expand(len(mask), -1, -1)),
                 "every picture gets the mask of the first.",
             ),
@@ -572,9 +786,12 @@ def mask_of(objective):
 MATCHING = """
 import torch
 def run(packed_mask, R, text, is_token):
-    found = packed_mask("itc", R, text, is_token)
-    rows = torch.cat([torch.ones(len(text), R, dtype=torch.bool), is_token], 1)
-    found = found & rows[:, :, None]
+    try:
+        found = isinstance(packed_mask("itc", R, text, is_token), torch.Tensor)
+    except NotImplementedError:
+        raise
+    except Exception:
+        found = False
     try:
         packed_mask("itm", R, text, is_token)
     except NotImplementedError:
@@ -647,8 +864,37 @@ def odd_texts(generator):
     """The id of padding as a word; an empty prefix; a suffix of one id."""
     pad = number(generator, 5, 9)
     texts = [[pad, 11, pad], [12, 13], [pad, pad, 14, 15, pad, 16][: number(generator, 5, 6)]]
-    cuts = [number(generator, 0, 1), 1, number(generator, 2, 4)]
-    return texts, cuts, pad
+    order = torch.randperm(3, generator=generator).tolist()
+    cuts = [0, 1, number(generator, 2, 4)]
+    return [texts[i] for i in order], [cuts[i] for i in order], pad
+
+
+def double_shift(texts, cuts, start, pad):
+    """The targets are shifted as well: each position learns the id after its own target."""
+    inputs, targets = to_decoder(texts, cuts, start, pad)
+    for row, (text, cut) in enumerate(zip(texts, cuts)):
+        targets[row] = -100
+        targets[row, : len(text) - cut - 1] = torch.tensor(text[cut + 1 :])
+    return [inputs, targets]
+
+
+def shifted_padding(texts, cuts, start, pad):
+    """The suffixes are padded first and shifted then: of the short ones no last id is taken away."""
+    inputs, targets = to_decoder(texts, cuts, start, pad)
+    words = targets.where(targets != -100, torch.tensor(pad))
+    return [torch.cat([inputs[:, :1], words[:, :-1]], 1), targets]
+
+
+def padded_with(texts, cuts, start, pad, other):
+    """The inputs' padding is another id."""
+    inputs, targets = to_decoder(texts, cuts, start, pad)
+    return [inputs.where(targets != -100, torch.tensor(other)), targets]
+
+
+def begun_with(texts, cuts, start, pad, other):
+    inputs, targets = to_decoder(texts, cuts, start, pad)
+    inputs[:, 0] = other
+    return [inputs, targets]
 
 
 def odd_encoder(generator):
@@ -703,10 +949,22 @@ CHECKS = {
                     lambda q, c: weights_of(q, torch.ones_like(c)),
                     "each answer of a question weighs the same: use the counts.",
                 ),
+                (
+                    lambda q, c: c.float(),
+                    "these are the counts themselves: divide by their sum over the question.",
+                ),
+                (
+                    neighbours,
+                    "only answers that stand side by side are taken together: compare the questions' numbers.",
+                ),
                 (lambda q, c: c / 10, "divided by 10: by the counts of the question's answers."),
                 (
                     lambda q, c: c / torch.stack([c[q == one].max() for one in q]),
                     "divided by the largest count of the question: by the sum.",
+                ),
+                (
+                    lambda q, c: c.float().exp() / torch.stack([c[q == one].float().exp().sum() for one in q]),
+                    "that is a softmax of each question's counts: their share is wanted.",
                 ),
                 (
                     lambda q, c: softmax(c.float()),
@@ -730,6 +988,10 @@ CHECKS = {
             answer_batch,
             vqa,
             [
+                (
+                    lambda *a: [vqa(*a), "no gradient"],
+                    "the loss has no gradient: nothing could learn from it. Keep tensors all the way.",
+                ),
                 (
                     lambda *a: vqa(*a, ahead=0),
                     "position t is compared with token t, which it has read: it predicts token t + 1.",
@@ -764,7 +1026,22 @@ CHECKS = {
                     lambda lo, i, t, w, B: vqa(lo, i, t, w.flip(0), B),
                     "the weights stand in the wrong order.",
                 ),
+                (of_logits, "logits are summed: take log_softmax over the vocabulary first."),
+                (
+                    lambda lo, i, t, w, B: vqa(lo, i, t, w, B, by=float(t[:, 1:].sum())),
+                    "divided by the number of tokens: by the number of questions.",
+                ),
+                (
+                    lambda lo, i, t, w, B: vqa(lo, i, t, w, B, by=B * float(t[:, 1:].sum())),
+                    "divided by the number of tokens, too: by the number of questions alone.",
+                ),
+                (
+                    lambda lo, i, t, w, B: vqa(lo, i, t, torch.ones_like(w), B, by=len(i)),
+                    "the weights are not used: that is a plain mean over answers.",
+                ),
             ],
+            driver=VQA,
+            reading=LOSS,
         ),
     ],
     "a4-list-test": [
@@ -819,6 +1096,14 @@ CHECKS = {
                     lambda k, r, f: (1 - k - f) / r,
                     "false alarms happen to the right captions only: (1 - noise) of all.",
                 ),
+                (
+                    lambda k, r, f: (1 - k) / (r - f),
+                    "the false alarms are missing above the line: subtract them from the share thrown out.",
+                ),
+                (
+                    lambda k, r, f: (k - f) / (r - f),
+                    "the share kept is used as the share thrown out.",
+                ),
                 (lambda k, r, f: (1 - k) * r, "multiplied by the recall: solve for the noise."),
                 (
                     lambda k, r, f: 1 - noise(k, r, f),
@@ -839,10 +1124,8 @@ CHECKS = {
             1,
             "noise_share",
             useless(equal=True),
-            lambda k, r, f, low: [noise(k, r, f), "ValueError"],
-            failing(
-                lambda k, r, f, low: noise(k, r, f), "a recall that isn't above the false alarms"
-            ),
+            lambda k, r, f, low: [True, "ValueError"],
+            failing("a recall that isn't above the false alarms"),
             driver=USELESS,
             reading=BY_ACCIDENT,
         ),
@@ -858,6 +1141,14 @@ CHECKS = {
                     "that is the share of *all* captions: divide by the share that is kept.",
                 ),
                 (
+                    lambda n, r, f: 1.0 if left(n, r, f) == 0 else n,
+                    "where the filter keeps nothing, return 0.0.",
+                ),
+                (
+                    lambda n, r, f: n if left(n, r, f) == 0 else -1.0,
+                    "where the filter keeps nothing, return 0.0.",
+                ),
+                (
                     lambda n, r, f: left(n, 1 - r, 1 - f),
                     "these are the wrong captions among those *thrown out*.",
                 ),
@@ -871,7 +1162,6 @@ CHECKS = {
                     lambda n, r, f: 1 - r,
                     "that is the share of the wrong captions that stay: their share among the kept ones is wanted.",
                 ),
-                (lambda n, r, f: 1.0, "where the filter keeps nothing, return 0.0."),
             ],
         ),
     ],
@@ -883,8 +1173,8 @@ CHECKS = {
             1,
             "packed_mask",
             captions,
-            lambda *a: [packed("itc", *a), "ValueError"],
-            failing(lambda *a: packed("itc", *a), "several texts with ITM"),
+            lambda *a: [True, "ValueError"],
+            failing("several texts with ITM"),
             driver=MATCHING,
             reading=BY_ACCIDENT,
         ),
@@ -900,6 +1190,33 @@ CHECKS = {
                 (
                     lambda *a: to_encoder(*a, side="left"),
                     "the padding is on the left: here it comes last.",
+                ),
+                (
+                    lambda t, c, R, p: [
+                        to_encoder(t, c, R, p, side="left")[0],
+                        to_encoder(t, c, R, p)[1],
+                    ],
+                    "the ids are padded on the left: here padding comes last.",
+                ),
+                (
+                    lambda t, c, R, p: [
+                        torch.cat([torch.full((len(t), R), p), to_encoder(t, c, R, p)[0]], 1),
+                        to_encoder(t, c, R, p)[1],
+                    ],
+                    "the R vectors have no ids: the ids are those of the prefixes alone, (B, P).",
+                ),
+                (
+                    lambda t, c, R, p: keys_as(
+                        t, c, R, p, lambda ids, keys: keys & (torch.tensor(c) > 0)[:, None]
+                    ),
+                    "with an empty prefix the picture's vectors are hidden: they are always read.",
+                ),
+                (
+                    lambda t, c, R, p: [
+                        to_encoder(t, c, R, 0)[0],
+                        to_encoder(t, c, R, p)[1],
+                    ],
+                    "the ids are padded with 0: with `pad`.",
                 ),
                 (
                     lambda *a: to_encoder(*a, extra=1),
@@ -958,6 +1275,18 @@ CHECKS = {
                     "the decoder reads what it should predict: shift the inputs by one, `start` first.",
                 ),
                 (
+                    double_shift,
+                    "the targets are shifted, too: only the inputs are. Targets are the suffix itself.",
+                ),
+                (
+                    lambda *a: begun_with(*a, other=a[3]),
+                    "the inputs begin with `pad`: with `start`.",
+                ),
+                (
+                    lambda t, c, s, p: padded_with(t, c, s, p, other=s),
+                    "the inputs are padded with `start`: with `pad`.",
+                ),
+                (
                     lambda t, c, s, p: to_decoder(t, c, s, p, ignore=p),
                     "the targets at padding must be -100: nobody should learn to write padding.",
                 ),
@@ -976,6 +1305,10 @@ CHECKS = {
                 (
                     lambda t, c, s, p: to_decoder(t, [one + 1 for one in c], s, p),
                     "the first id of the suffix is missing: text[cut:] begins with it.",
+                ),
+                (
+                    shifted_padding,
+                    "the last id of a short suffix is among the inputs: shift each suffix before you pad it.",
                 ),
                 (
                     lambda t, c, s, p: [
@@ -1039,7 +1372,7 @@ HIDDEN = {
     "a4-noise-test": {
         "noise_share(kept, recall, false_alarms)": [below_zero, above_one, any_filter, any_filter],
         "a filter that says nothing is an error": [useless(equal=False)],
-        "noise_left(noise, recall, false_alarms)": [throws_all] * 6,
+        "noise_left(noise, recall, false_alarms)": [throws_all(kind) for kind in range(5)],
     },
     "a4-packed-test": {f"mask of {name}": [odd_captions] * 2 for name in ("itc", "itg")},
     "a4-split-test": {
@@ -1047,4 +1380,16 @@ HIDDEN = {
         "decoder_inputs(texts, cuts, start, pad)": [odd_decoder] * 3,
     },
 }
-CHECKS = with_hidden(CHECKS, HIDDEN)
+SHOWN = {
+    "a4-list-test": {"the chosen answers": [lambda g: answer_list(g, k=6, N=4)]},
+    "a4-noise-test": {
+        "noise_share(kept, recall, false_alarms)": [below_zero, above_one],
+        "a filter that says nothing is an error": [useless(equal=False)],
+        "noise_left(noise, recall, false_alarms)": [throws_all(0)],
+    },
+    "a4-split-test": {
+        "encoder_inputs(texts, cuts, R, pad)": [odd_encoder],
+        "decoder_inputs(texts, cuts, start, pad)": [odd_decoder],
+    },
+}
+CHECKS = with_hidden(CHECKS, HIDDEN, SHOWN)

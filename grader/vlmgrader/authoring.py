@@ -187,10 +187,10 @@ def _shown(task: str, check: Check) -> dict:
         int(hashlib.sha256(f"{task} {check.name}".encode()).hexdigest()[:7], 16)
     )
     cases = []
-    for _ in range(min(check.rounds, 2)):
-        args, kwargs = check.inputs(generator)
+    for draw in [check.inputs] * min(check.rounds, 2) + list(check.shown):
+        args, kwargs = draw(generator)
         wanted = check.expected(*args, **kwargs)
-        wrong = [(mistake(*args, **kwargs), message) for mistake, message in check.mistakes]
+        wrong = check.wrong_values(args, kwargs)
         cases.append(
             {
                 "args": pack(args),

@@ -73,6 +73,7 @@ class Check:
     driver    source text of `run(target, *args, **kwargs)`, run on the student's side instead of a plain call: for
               classes, and for functions of functions. target: what is called `call`. It gives raw values and judges none
     reading   source text of `read(got, *args, **kwargs)`, run on the trusted side: what of the answer is compared
+    shown     more kinds of inputs, a round each, that the student's notebook has, too: edge cases of the card
     hidden    more kinds of inputs, a round each, that are never shown: large numbers, unequal sizes, other options
     public    shown in the student's notebook too, on inputs that never change
     """
@@ -91,10 +92,11 @@ class Check:
     public: bool = True
     reading: str | None = None
     hidden: Sequence[Inputs] = ()
+    shown: Sequence[Inputs] = ()
 
     def draws(self) -> list[Inputs]:
         """What makes the inputs of each round."""
-        return [self.inputs] * self.rounds + list(self.hidden)
+        return [self.inputs] * self.rounds + [*self.shown, *self.hidden]
 
     def judge(self, got: object, args: list, kwargs: dict) -> Verdict:
         """Is `got` the right answer for these inputs? If not, what is wrong with it?"""
@@ -165,15 +167,26 @@ def driver_source(run: Callable) -> str:
 
 
 def with_hidden(
-    checks: dict[str, list[Check]], hidden: dict[str, dict[str, Sequence[Inputs]]]
+    checks: dict[str, list[Check]],
+    hidden: dict[str, dict[str, Sequence[Inputs]]],
+    shown: dict[str, dict[str, Sequence[Inputs]]] | None = None,
 ) -> dict[str, list[Check]]:
-    """The checks with hidden inputs: task -> name of a check -> more kinds of inputs. Raises KeyError for an unknown name."""
-    for task, by_name in hidden.items():
-        if unknown := set(by_name) - {check.name for check in checks[task]}:
-            raise KeyError(f"{task} has no check {sorted(unknown)[0]!r}")
+    """The checks with more inputs, hidden ones and shown ones: task -> name of a check -> more kinds of inputs.
+
+    Raises KeyError for an unknown name.
+    """
+    shown = shown or {}
+    for more in (hidden, shown):
+        for task, by_name in more.items():
+            if unknown := set(by_name) - {check.name for check in checks[task]}:
+                raise KeyError(f"{task} has no check {sorted(unknown)[0]!r}")
     return {
         task: [
-            replace(check, hidden=tuple(hidden.get(task, {}).get(check.name, check.hidden)))
+            replace(
+                check,
+                hidden=tuple(hidden.get(task, {}).get(check.name, check.hidden)),
+                shown=tuple(shown.get(task, {}).get(check.name, check.shown)),
+            )
             for check in rows
         ]
         for task, rows in checks.items()
