@@ -278,6 +278,36 @@ WRONG = {
         "similarities.masked_fill(~exists, -math.inf).softmax(1)",
         "(similarities.exp() * exists / (similarities.exp() * exists).sum(1, keepdim=True))",
     ),
+    "all places are in the softmax": (
+        "A4_blip",
+        "a4-queue",
+        "similarities.masked_fill(~exists, -math.inf)",
+        "similarities",
+    ),
+    "empty places with a similarity of zero": (
+        "A4_blip",
+        "a4-queue",
+        "similarities.masked_fill(~exists, -math.inf)",
+        "(similarities * exists)",
+    ),
+    "a loss without a gradient": (
+        "A4_blip",
+        "a4-answers",
+        "(weights * of_answer).sum() / B",
+        "((weights * of_answer).sum() / B).detach()",
+    ),
+    "nothing is kept with a recall of one only": (
+        "A4_blip",
+        "a4-noise",
+        "if wrong + right > 0",
+        "if recall < 1",
+    ),
+    "an empty prefix hides the picture": (
+        "A4_blip",
+        "a4-split",
+        "< lengths[:, None]",
+        "< (lengths * (lengths > R))[:, None]",
+    ),
     "a full queue is cut": (
         "A4_blip",
         "a4-queue",
@@ -327,6 +357,30 @@ WRONG = {
         "a5-films",
         "scores.masked_fill(~is_key[:, None, :], -math.inf).softmax(-1)",
         "(scores.exp() * is_key[:, None] / (scores.exp() * is_key[:, None]).sum(-1, keepdim=True))",
+    ),
+    "a finite number for missing frames": (
+        "A5_flamingo",
+        "a5-films",
+        "-math.inf",
+        "-100.0",
+    ),
+    "rows that contain the name": (
+        "A5_flamingo",
+        "a5-learns",
+        'name == "lm.new_rows"',
+        'name.startswith("lm.new_rows")',
+    ),
+    "a resampler anywhere": (
+        "A5_flamingo",
+        "a5-learns",
+        'name.startswith("resampler.")',
+        '"resampler" in name',
+    ),
+    "one tag a piece": (
+        "A5_flamingo",
+        "a5-count",
+        "return phi, phi[:, -1]",
+        "return phi, counted + is_tag.any(1).long()",
     ),
     "missing frames that are NaN": (
         "A5_flamingo",

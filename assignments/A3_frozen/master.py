@@ -16,7 +16,7 @@
 # | Points | 32: the tests give 28, one question is read by a human |
 # | Machine | any laptop; each cell runs in seconds |
 #
-# **How it works.** Each task has a card, an unfinished function and a `check`. The check runs at once: it says what is right, and names the likely mistake. Replace the two lines below `# YOUR CODE HERE`. Don't rename functions, and don't delete cells; you may add cells. Hints are folded. Hint 1 points the way, and hint 2 says nearly everything.
+# **How it works.** Each task has a card, an unfinished function and a `check`. The check runs at once: it says what is right, and names the likely mistake. Replace `# YOUR CODE HERE` and the line below it. Don't rename functions, and don't delete cells; you may add cells. Hints are folded. Hint 1 points the way, and hint 2 says nearly everything.
 #
 # After you hand in, the same checks run on new random inputs of other sizes. Each line of a check counts by itself. Use plain PyTorch, and nothing of `vlmcourse` but what the first cell imports (a human reads the code).
 #

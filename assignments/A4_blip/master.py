@@ -12,13 +12,13 @@
 # | | |
 # |---|---|
 # | You need | lessons 08, 09 and 10; cross-entropy, boolean masks |
-# | Time | about two and a half hours: six tasks of 20 to 25 minutes and one question in words. No task needs the answer to another |
+# | Time | about three hours: six tasks of 20 to 25 minutes and one question in words (30 minutes). No task needs the answer to another |
 # | Points | 30: the tests give 26, one question is read by a human |
 # | Machine | any laptop; each cell runs in seconds |
 #
-# **How it works.** Each task has a card, an unfinished function and a `check`. The check runs at once: it says what is right, and names the likely mistake. Replace the two lines below `# YOUR CODE HERE`. Don't rename functions, and don't delete cells; you may add cells. Hints are folded. Hint 1 points the way, and hint 2 says nearly everything. Each task goes a step further than an exercise of the lessons, so an answer from there isn't enough.
+# **How it works.** Each task has a card, an unfinished function and a `check`. The check runs at once: it says what is right, and names the likely mistake. Replace `# YOUR CODE HERE` and the line below it. Don't rename functions, and don't delete cells; you may add cells. Hints are folded. Hint 1 points the way, and hint 2 says nearly everything. Each task goes a step further than an exercise of the lessons, so an answer from there isn't enough.
 #
-# After you hand in, the same checks run on new random inputs of other sizes. Each line of a check counts by itself. Use plain PyTorch, and nothing of `vlmcourse` but what the first cell imports (a human reads the code).
+# After you hand in, the same checks run on new random inputs: of other sizes, and on all edge cases that a card names. Each line of a check counts by itself. Use plain PyTorch, and nothing of `vlmcourse` but what the first cell imports (a human reads the code).
 #
 # **Letters for axes.** B: pictures or questions in the batch. Q: places of a queue. N: answers. A: tokens of an answer. T: tokens of a text. R: queries of the Q-Former. V: size of the vocabulary. All masks are booleans, True = may be attended to; their rows are queries of attention and their columns keys.
 
@@ -81,7 +81,7 @@ check("a4-queue-test", negative_probabilities)
 # In VQA several people answer each question. Seven may say "red", two "dark red" and one "pink". BLIP trains on all different answers, each weighted by the number of people who gave it. The batch has N answers to B questions. Answer n belongs to question `question[n]`, a number from 0 to B - 1; each question has at least one answer. `counts[n]` people gave it. Answers of a question needn't stand side by side.
 #
 # - `answer_weights` returns the share of each answer among all answers given to its question. The shares of each question sum to 1.
-# - `vqa_loss` returns the loss of the batch. The loss of an answer is the *sum* of minus the log-probabilities of its tokens. The loss of a question is the weighted sum over its answers, and the loss of the batch is the mean over its `B` questions. Logits at position t predict token t + 1. `is_token` is True at words of the answer and at its end; it is False at the first token and at padding.
+# - `vqa_loss` returns the loss of the batch. The loss of an answer is the *sum* of minus the log-probabilities of its tokens. The loss of a question is the weighted sum over its answers, and the loss of the batch is the mean over its `B` questions. Gradients must reach the logits. Logits at position t predict token t + 1. `is_token` is True at words of the answer and at its end; it is False at the first token and at padding.
 #
 # *Example.* Counts 7, 2, 1 and 4, for questions 0, 0, 0 and 1: weights 0.7, 0.2, 0.1 and 1.
 
@@ -122,7 +122,7 @@ check("a4-answers-test", answer_weights, vqa_loss)
 #
 # To be comparable with classifiers, BLIP chooses its VQA answers from a list of 3,128. The decoder would have to read each of them for each question. So BLIP first looks only at the first word: one pass of the decoder over its first token gives `first_logits` (B, V) for the word that follows. Only the `k` answers whose first word is likeliest are read as a whole. The paper takes k = 128.
 #
-# `answers` (N, A) are the ids of the list. Column 0 is the decoder's first token, the same in all rows, so the first *word* is in column 1. `log_probs(rows, columns)` gets two tensors of integers (M,), questions and answers, and returns the log-probabilities (M,) of these whole answers. A call may hold any number of pairs. Return the number of the best answer for each question (B,), an integer from 0 to N - 1. Among the k that were read, the whole answer decides alone: its log-probability contains the first word already. If the list has fewer than k answers, read all. No two answers of the list begin alike.
+# `answers` (N, A) are the ids of the list. Column 0 is the decoder's first token, the same in all rows, so the first *word* is in column 1. `log_probs(rows, columns)` gets two tensors of integers (M,), questions and answers, and returns the log-probabilities (M,) of these whole answers. A call may hold any number of pairs. Return the number of the best answer for each question (B,), an integer from 0 to N - 1. Among the k that were read, the whole answer decides alone: its log-probability contains the first word already. If the list has fewer than k answers, read all. In our lists no two answers begin with the same word, so there are no ties.
 
 
 # %% role="answer" id="a4-list"
@@ -155,7 +155,7 @@ check("a4-list-test", best_answers)
 #
 # CapFilt's filter has looked at a million captions of the web and kept a share `kept` of them. Nobody knows which captions are wrong. But on a small sample that people have judged, two numbers of the filter were measured: `recall`, the share of the wrong captions that it throws out, and `false_alarms`, the share of the right captions that it throws out.
 #
-# - `noise_share` returns the share of wrong captions among the million. It is a float from 0 to 1: if chance carries the estimate outside, return the nearer end. If `recall` isn't above `false_alarms`, what the filter keeps says nothing about the noise; then raise a `ValueError` that says so.
+# - `noise_share` returns the share of wrong captions among the million. It is a float from 0 to 1: if chance carries the estimate outside, return the nearer end. If `recall` isn't above `false_alarms`, what the filter keeps says nothing about the noise; then raise a `ValueError` that says so in a sentence.
 # - `noise_left` gets the share of wrong captions before the filter, and returns their share among the captions that it keeps. If it keeps nothing, return 0.0.
 #
 # *Example.* Recall 0.75, false alarms 0.25. Of a data set that is half wrong, half is thrown out: wrong captions are 0.5 · 0.75 = 0.375 of all, right ones 0.5 · 0.25 = 0.125. So a kept share of 0.5 means a noise of 0.5. Afterwards, 0.125 of 0.5 is wrong: a quarter.
@@ -208,7 +208,7 @@ look(
 # |---|---|---|---|
 # | pack texts behind the Q-Former's queries, where this is possible | ●●●●○ | ●●●●● | 25 |
 #
-# A picture often has several captions. Lesson 10 ran the Q-Former once for each, and the queries did the same work each time. Instead, put all captions of a picture behind one set of R queries. `text` (B, T) is the number of the caption to which each token belongs, 0 0 0 1 1 2 2 2 for example. `is_token` (B, T) is False at padding, which comes last. Each caption must get what it would get if it stood there alone. Return booleans (B, R + T, R + T), queries first:
+# A picture often has several captions. Lesson 10 ran the Q-Former once for each, and the queries did the same work each time. Instead, put all captions of a picture behind one set of R queries. `text` (B, T) is the number of the caption to which each token belongs, 0 0 0 1 1 2 2 2 for example. `is_token` (B, T) is False at padding, which comes last. Each caption must get what it would get if it stood there alone (positions are counted elsewhere, and don't concern you). Return booleans (B, R + T, R + T), queries first:
 #
 # - `"itc"`: queries attend to queries; a token attends to all tokens of its own text;
 # - `"itg"`: queries attend to queries; a token attends to queries, to itself, and to the past of its own text;

@@ -34,9 +34,11 @@ def run(first_gradients, y, attend, feedforward, gradient):
         return x.square() @ feedforward
     with torch.no_grad():
         found = first_gradients(y, attended, fed, gradient)
-    return [list(found), len(calls)]
+    found = [x.reshape(()) if torch.is_tensor(x) and x.numel() == 1 else x for x in found]
+    return [found, [calls.count("attend"), calls.count("feedforward")]]
 """
 VALUES = "def read(got, *inputs):\n    return got[0]\n"
+CALLS = "def read(got, *inputs):\n    return got[1]\n"
 
 
 def by_autograd(y, attend, feedforward, gradient, start=0.0, gate=torch.tanh):
@@ -154,7 +156,89 @@ def loud_films(generator):
     ], {}
 
 
+def quiet_films(generator):
+    """All scores are far below 0, so that a forbidden key needs -inf: a finite number would be above them."""
+    (features, lengths, time, latents, query, key, value), _ = loud_films(generator)
+    lengths[0] = 1
+    return [features, lengths, time, latents, query, -key, value], {}
+
+
+def in_one_axis(
+    features, lengths, time, latents, query, key, value, rule, before=False, zeros="", fill=-1e9
+):
+    """All films at once. rule: (booleans of real frames (B, T), S) -> booleans of keys (B, T * S).
+
+    before: latents stand first, which the mask doesn't know; zeros: missing frames are 0 "before" or "after" time is
+    added; fill: the score of a forbidden key
+    """
+    B, T, S, D = features.shape
+    is_real = torch.arange(T)[None, :] < lengths[:, None]
+    here = is_real[:, :, None, None]
+    x = (features.where(here, torch.zeros(1)) if zeros == "before" else features) + time[:, None]
+    x = x.where(here, torch.zeros(1)) if zeros == "after" else x
+    x, own = x.flatten(1, 2), latents.expand(B, -1, -1)
+    context = torch.cat([own, x] if before else [x, own], 1)
+    is_key = torch.cat([rule(is_real, S), torch.ones(B, len(latents), dtype=torch.bool)], 1)
+    scores = latents @ query.T @ (context @ key.T).transpose(1, 2) * D**-0.5
+    return latents + softmax(scores.masked_fill(~is_key[:, None], fill)) @ (context @ value.T)
+
+
+def each(is_real, S):
+    """The right booleans: those of each frame, S times in place."""
+    return is_real.repeat_interleave(S, 1)
+
+
+def softmax(x):
+    x = (x - x.amax(-1, keepdim=True)).exp()
+    return x / x.sum(-1, keepdim=True)
+
+
 FILM_MISTAKES = [
+    *[
+        ((lambda *a, zeros=zeros, options=options: in_one_axis(*a, zeros=zeros, **options)), words)
+        for zeros in ("", "before", "after")
+        for options, words in (
+            (
+                {"rule": lambda is_real, S: is_real.repeat(1, S)},
+                "the booleans of the frames stand in the wrong order: repeat each S times in place (repeat_interleave).",
+            ),
+            (
+                {"rule": each, "before": True},
+                "the latents stand before the features, but the mask says that they stand behind them.",
+            ),
+            (
+                {"rule": lambda is_real, S: each(is_real.flip(1), S)},
+                "the last frames are taken for the real ones: the first `lengths[b]`.",
+            ),
+            *[
+                (
+                    {"rule": each, "fill": fill},
+                    "missing frames have a finite score, which can be larger than those of real ones: -inf.",
+                )
+                for fill in (-10.0, -20.0, -50.0, -100.0)
+            ],
+        )
+    ],
+    (
+        lambda *a: in_one_axis(*a, rule=lambda is_real, S: each(is_real | True, S), zeros="after"),
+        "missing frames are set to zero, but still attended to: take their keys out of the softmax.",
+    ),
+    (
+        lambda f, *a: resample(f, *a, scale=1 / f.shape[-1]),
+        "the scores are divided by the width: by its square root.",
+    ),
+    (
+        lambda f, n, time, latents, q, k, v: resample(f, n, time, latents, k, q, v),
+        "queries and keys are exchanged.",
+    ),
+    (
+        lambda f, n, time, latents, q, k, v: resample(f, n, time, latents, q, k, v.T),
+        "the value matrix is applied the wrong way round: x @ W.T.",
+    ),
+    (
+        lambda f, *a: resample(f.mean(2, keepdim=True), *a),
+        "each frame is a mean over its positions: all positions are keys.",
+    ),
     (
         lambda *a: resample(*a, real=False),
         "frames that are missing are attended to.",
@@ -249,6 +333,19 @@ def read(got, is_tag, first):
 """
 
 
+def stepwise(rule):
+    """rule: (tags of a piece, counted) -> phi, counted; what it gives piece by piece."""
+
+    def run(is_tag, first):
+        counted, found = torch.zeros(len(is_tag), dtype=torch.long), []
+        for part in (is_tag[:, :first], *is_tag[:, first:].split(1, dim=1)):
+            phi, counted = rule(part.long(), counted)
+            found.append(phi)
+        return [torch.cat(found, 1), counted]
+
+    return run
+
+
 def tags(generator):
     is_tag = torch.rand(3, number(generator, 6, 8), generator=generator) < 0.4
     is_tag[0, -1], is_tag[1, 0] = True, True
@@ -305,6 +402,43 @@ def long_page(generator):
     return [ids, image, start, number(generator, 18, 20), number(generator, 1, 2)], {}
 
 
+def by_length(generator):
+    """A window that ends by its length, and begins with text."""
+    (ids, image, *_), _ = long_page(generator)
+    return [ids, image, 1, number(generator, 7, 9), 5], {}
+
+
+def without_tags(ids, image, start, length, most):
+    """Tags that are too many are dropped, their text is kept."""
+    pictures, scored = uncut(ids, image, start, length, most)
+    seen, kept = 0, []
+    for token, one in zip(ids[start : start + length], scored):
+        seen += token == image
+        if token != image or seen <= most:
+            kept.append(one)
+    return [pictures, kept]
+
+
+def at_tag(ids, image, start, length, most, last):
+    """The window ends with the tag that is one too many, or with the last one that fits."""
+    pictures, scored = window(ids, image, start, length, most)
+    if start + len(scored) == min(start + length, len(ids)):
+        raise ValueError("no tag is too many")
+    if last:
+        return [pictures, [*scored, False]]
+    tags = [n for n in range(len(scored)) if ids[start + n] == image]
+    return [pictures, scored[: tags[-1] + 1]]
+
+
+def words_alone(ids, image, start, length, most):
+    """`length` words, tags not counted."""
+    seen, end = 0, start
+    while end < len(ids) and (ids[end] == image or seen < length):
+        seen += ids[end] != image
+        end += 1
+    return window(ids, image, start, end - start, most)
+
+
 def page_end(kind):
     """A window that begins with a tag, or runs over the page's end; images side by side; none."""
 
@@ -318,6 +452,43 @@ def page_end(kind):
 
 
 WINDOWS = [
+    (
+        lambda i, t, s, n, m: window(i, t, s, len(i), m),
+        "the window is longer than `length`.",
+    ),
+    (words_alone, "tags are tokens of the window, too: they count in its length."),
+    (
+        without_tags,
+        "tags that are too many are dropped, but their text is kept: the window ends before the first of them.",
+    ),
+    (
+        lambda *a: at_tag(*a, last=True),
+        "the tag that is one too many is in the window: it ends before.",
+    ),
+    (
+        lambda *a: at_tag(*a, last=False),
+        "the window ends at its last image: the text behind this image belongs to it.",
+    ),
+    (
+        lambda i, t, s, n, m: [
+            [i[:s].count(t) - 1, *window(i, t, s, n, m)[0]],
+            window(i, t, s, n, m)[1],
+        ],
+        "the image before the window is among the pictures: only images whose tag is in it.",
+    ),
+    (
+        lambda i, t, s, n, m: scored_by(
+            i, t, s, n, m, lambda j, token: j > 0 and token != t and i[s + j - 1] != t
+        ),
+        "the word behind a tag isn't scored: it is a word like the others.",
+    ),
+    (
+        lambda i, t, s, n, m: [
+            window(i, t, s, n, m)[0],
+            (window(i, t, s, n, m)[1] + [False] * n)[:n],
+        ],
+        "`scored` is padded to `length`: one boolean for each token of the window.",
+    ),
     (
         lambda *a: window(*a, offset=0),
         "the pictures are counted from the window's start: from the page's start, so that the right ones are loaded.",
@@ -396,6 +567,12 @@ NAMES = [
     "lm.layers.1.gated.mlp.up.weight",
     "lm.norm.weight",
     "lm.head.weight",
+    # names that only look like those that learn
+    "vision.resampler.weight",
+    "resampler_copy.weight",
+    "lm.layers.1.ungated.weight",
+    "lm.new_rows_seen",
+    "lm.head.new_rows",
 ]
 
 
@@ -515,6 +692,28 @@ def first_of_each(query, support, labels, per_label):
     return sorted(chosen, key=lambda i: score[i])
 
 
+def by_distance(query, support, labels, per_label):
+    """Euclidean distance for the cosine."""
+    near = [-float((row - query).norm()) for row in support]
+    chosen = []
+    for label in set(labels.tolist()):
+        of_label = [i for i in range(len(support)) if labels[i] == label]
+        chosen += sorted(of_label, key=lambda i: -near[i])[:per_label]
+    return sorted(chosen, key=lambda i: near[i])
+
+
+def in_turn(query, support, labels, per_label):
+    """The best of each label, then the second best of each, in turn; the best last."""
+    ranked = balanced(query, support, labels, per_label)[::-1]
+    seen, places = {}, []
+    for place, i in enumerate(ranked):
+        label = int(labels[i])
+        seen[label] = seen.get(label, -1) + 1
+        first = next(n for n, other in enumerate(ranked) if int(labels[other]) == label)
+        places.append((seen[label], first, place))
+    return [ranked[place] for *_, place in sorted(places)][::-1]
+
+
 def only_full(query, support, labels, per_label):
     """Labels with too few examples are left out."""
     full = [i for i in range(len(labels)) if int((labels == labels[i]).sum()) >= per_label]
@@ -569,6 +768,16 @@ def knows(image_mask, text_mask, layers, keep=True, back=False):
         ]
         known = [read[t] | known[t] if keep else read[t] for t in range(T)]
     return torch.tensor([[n in known[t] for n in range(N)] for t in range(T)])
+
+
+def in_place(image_mask, text_mask, layers):
+    """Tokens one after another, so that later ones read what earlier ones have just learnt."""
+    known = torch.zeros_like(image_mask)
+    for _ in range(layers):
+        known = known | image_mask
+        for t in range(len(known)):
+            known[t] |= known[text_mask[t]].any(0)
+    return known
 
 
 def masks(generator):
@@ -634,6 +843,27 @@ CHECKS = {
                 ),
                 (
                     lambda y, a, f, g: [
+                        (g * (y + y.tanh() @ a)).sum(),
+                        (g * (y.square() @ f)).sum(),
+                    ],
+                    "y itself is multiplied, too: it doesn't depend on the alphas.",
+                ),
+                (
+                    lambda y, a, f, g: [
+                        (g * (y.tanh() @ a + (y.tanh() @ a).square() @ f)).sum(),
+                        (g * (y.square() @ f)).sum(),
+                    ],
+                    "the first alpha acts through the feed-forward, too: not while the second gate is closed.",
+                ),
+                (
+                    lambda y, a, f, g: [
+                        (g * y * (y.tanh() @ a)).sum(),
+                        (g * y * (y.square() @ f)).sum(),
+                    ],
+                    "y is a factor, too: the derivative of z is what the gate multiplies, no more.",
+                ),
+                (
+                    lambda y, a, f, g: [
                         g.sum() * (y.tanh() @ a).sum(),
                         g.sum() * (y.square() @ f).sum(),
                     ],
@@ -649,16 +879,20 @@ CHECKS = {
             1,
             "first_gradients",
             blocks,
-            lambda *a: [by_autograd(*a), 2],
+            lambda *a: [1, 1],
             [
                 (
-                    lambda *a, n=n: [by_autograd(*a), n],
-                    "attend or feedforward is called more than once.",
+                    lambda *a, n=n, m=m: [n, m],
+                    "attend or feedforward is called more than once."
+                    if max(n, m) > 1
+                    else "attend or feedforward isn't called: each once.",
                 )
-                for n in range(3, 7)
+                for n in range(4)
+                for m in range(4)
+                if (n, m) != (1, 1)
             ],
             driver=BLOCK,
-            tolerance=1e-3,
+            reading=CALLS,
         ),
     ],
     "a5-films-test": [
@@ -681,7 +915,7 @@ CHECKS = {
     "a5-count-test": [
         Check(
             "piece by piece == all at once",
-            3,
+            2,
             "count",
             tags,
             lambda t, first: count(t),
@@ -708,6 +942,34 @@ CHECKS = {
                 (
                     lambda t, first: [t.long().cumsum(0), count(t)[1]],
                     "the count runs down the batch: along the tokens, axis 1.",
+                ),
+                (
+                    lambda t, first: [forgetful(t, first)[0], count(t)[1]],
+                    "phi counts from 0 in each piece: begin at `counted`.",
+                ),
+                (
+                    stepwise(lambda t, c: (c[:, None] + t.cumsum(1), t.sum(1))),
+                    "only the tags of this piece are handed on: add those counted before.",
+                ),
+                (
+                    stepwise(lambda t, c: (c[:, None] + t.cumsum(1), c + t.sum())),
+                    "the tags of all rows are added up: each row has its own count.",
+                ),
+                (
+                    stepwise(lambda t, c: (c[:, None] + t.cumsum(1), 2 * c + t.sum(1))),
+                    "`counted` is counted twice: the last phi of the piece contains it.",
+                ),
+                (
+                    stepwise(lambda t, c: (c[:, None] + t.cumsum(0), c + t.sum(1))),
+                    "the count runs down the batch: along the tokens, axis 1.",
+                ),
+                (
+                    stepwise(lambda t, c: (c[:, None] + t.cumsum(1), c + t.amax(1))),
+                    "a piece can have several tags: sum them.",
+                ),
+                (
+                    stepwise(lambda t, c: (c.amax() + t.cumsum(1), c + t.sum(1))),
+                    "the largest count serves all rows: each row has its own.",
                 ),
                 (lambda t, first: [x.float() for x in count(t)], "whole numbers are wanted."),
                 (
@@ -751,6 +1013,55 @@ CHECKS = {
             names,
             chosen(learns),
             [
+                (
+                    chosen(lambda n: learns(n) or "resampler" in n),
+                    "`resampler` is only a piece of a name there: the resampler's names begin with `resampler.`.",
+                ),
+                (
+                    chosen(lambda n: learns(n) or n.startswith("resampler")),
+                    "a part of a name ends with its dot: `resampler_copy` is another module than `resampler`.",
+                ),
+                (
+                    chosen(lambda n: learns(n) or "gated" in n),
+                    "`gated` is only a piece of a word there: the blocks' names have `.gated.`, with both dots.",
+                ),
+                (
+                    chosen(lambda n: learns(n) or "new_rows" in n),
+                    "only `lm.new_rows` itself: other names merely contain `new_rows`.",
+                ),
+                (
+                    chosen(lambda n: learns(n) or n.startswith("lm.new_rows")),
+                    "only `lm.new_rows` itself: another name begins like it.",
+                ),
+                (
+                    chosen(lambda n: learns(n) or n.endswith("new_rows")),
+                    "only `lm.new_rows` itself: another name ends like it.",
+                ),
+                (
+                    chosen(
+                        lambda n: (
+                            learns(n) or any(w in n for w in ("resampler", "gated", "new_rows"))
+                        )
+                    ),
+                    "some names only contain these words: parts between dots are whole.",
+                ),
+                (
+                    lambda names: sorted(chosen(learns)(names)),
+                    "these are sorted: the order given is wanted.",
+                ),
+                (
+                    lambda names: [
+                        n
+                        for rule in (
+                            lambda n: n.startswith("resampler."),
+                            lambda n: ".gated." in n,
+                            lambda n: n == "lm.new_rows",
+                        )
+                        for n in names
+                        if rule(n)
+                    ],
+                    "these stand group by group: the order given is wanted.",
+                ),
                 (
                     chosen(lambda n: learns(n) or n.startswith("vision.")),
                     "the vision encoder is frozen.",
@@ -824,6 +1135,16 @@ CHECKS = {
                 (
                     with_factor(lambda w, n, of_set, parts, of_all: w * n / of_all),
                     "divided by the tokens of all data sets: a large one would then count more than its λ says.",
+                ),
+                (
+                    lambda s, t, n, w, b: mixture(s, t, n, [one / sum(w) for one in w], b),
+                    "the weights are divided by their sum: they are used as they are.",
+                ),
+                (
+                    lambda s, t, n, w, b: (
+                        [s * torch.nan, s] if any(0 in one for one in n) else [-s, s]
+                    ),
+                    "a part without tokens gives 0 / 0: divide by the tokens of the data set alone.",
                 ),
                 (
                     with_factor(lambda w, n, of_set, parts, of_all: w * n / parts),
@@ -905,6 +1226,19 @@ CHECKS = {
                     lambda *a: balanced(*a, dot=True),
                     "these are dot products: long vectors win. Cosines.",
                 ),
+                (by_distance, "these are distances: the cosine doesn't depend on lengths."),
+                (
+                    in_turn,
+                    "the labels alternate: order all chosen examples by similarity, whatever their label.",
+                ),
+                (
+                    lambda q, s, n, k: [int(n[i]) for i in balanced(q, s, n, k)],
+                    "these are the labels of the examples: their numbers in the support set.",
+                ),
+                (
+                    lambda q, s, n, k: least_similar(q, s, n, k)[::-1],
+                    "these are the least similar of each label.",
+                ),
                 (least_similar, "these are the least similar of each label."),
                 (
                     lambda q, s, n, k: sorted(balanced(q, s, n, k)),
@@ -942,7 +1276,7 @@ CHECKS = {
     "a5-knows-test": [
         Check(
             "after two layers",
-            2,
+            3,
             "known_images",
             masks,
             knows,
@@ -956,6 +1290,10 @@ CHECKS = {
                     "one round is missing: first the cross-attention, then the self-attention, both `layers` times.",
                 ),
                 (lambda i, t, n: knows(i, t, n + 1), "that is a layer too many."),
+                (
+                    in_place,
+                    "tokens read what others have learnt in the same self-attention: all read what was known before it.",
+                ),
                 (
                     lambda *a: knows(*a, keep=False),
                     "a token forgets what it knew: the residual stream keeps it.",
@@ -984,7 +1322,20 @@ CHECKS = {
                     lambda i, t, n: i,
                     "only what a token attends to directly: first the cross-attention, then the self-attention, both in one layer.",
                 ),
+                (
+                    lambda *a: knows(*a, back=True),
+                    "text_mask[t, s] says that t attends to s, not the other way round.",
+                ),
+                (lambda *a: knows(*a, keep=False), "a token forgets what it knew: it keeps it."),
+                (
+                    lambda i, t, n: torch.zeros_like(i),
+                    "nobody knows of any image: a layer is missing.",
+                ),
                 (lambda i, t, n: knows(i, t, 2), "that is two layers."),
+                (
+                    in_place,
+                    "tokens read what others have learnt in the same self-attention: all read what was known before it.",
+                ),
             ],
         ),
     ],
@@ -992,8 +1343,9 @@ CHECKS = {
 
 
 def other_tags(generator):
-    is_tag = torch.rand(number(generator, 1, 4), number(generator, 3, 9), generator=generator) < 0.6
-    return [is_tag, number(generator, 1, 2)], {}
+    is_tag = torch.rand(number(generator, 2, 4), number(generator, 3, 9), generator=generator) < 0.6
+    is_tag[0, :2], is_tag[1, 0] = True, False
+    return [is_tag, 2], {}
 
 
 def other_names(generator):
@@ -1007,6 +1359,10 @@ def other_names(generator):
         "lm.delegated.weight",
         f"resampler.layers.{layer}.norm.bias",
         "vision.resampled.weight",
+        f"vision.resampler.{layer}.weight",
+        f"resampler{layer}.weight",
+        f"lm.layers.{layer}.new_rows",
+        "lm.new_rows.scale",
         f"vision.blocks.{layer}.alpha",
         "lm.new_rows",
         "lm.rows",
@@ -1025,7 +1381,9 @@ def any_masks(generator):
 
 HIDDEN = {
     "a5-first-test": {"the gradients of both alphas": [one_token, one_token]},
-    "a5-films-test": {"films of different lengths": [loud_films, loud_films]},
+    "a5-films-test": {
+        "films of different lengths": [loud_films, loud_films, quiet_films, quiet_films]
+    },
     "a5-count-test": {"piece by piece == all at once": [other_tags]},
     "a5-window-test": {
         name: [page_end(kind) for kind in range(5)] for name in ("pictures", "scored")
@@ -1038,4 +1396,12 @@ HIDDEN = {
         "after one layer": [lambda g: ([*any_masks(g)[0][:2], 1], {})] * 3,
     },
 }
-CHECKS = with_hidden(CHECKS, HIDDEN)
+SHOWN = {
+    "a5-films-test": {"films of different lengths": [quiet_films]},
+    "a5-window-test": {name: [by_length] for name in ("pictures", "scored")},
+    "a5-mixture-test": {"accumulated gradients": [first_step]},
+    "a5-balanced-test": {
+        "equally many of each label, the most similar last": [other_supports, other_supports]
+    },
+}
+CHECKS = with_hidden(CHECKS, HIDDEN, SHOWN)

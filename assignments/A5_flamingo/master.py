@@ -13,13 +13,13 @@
 # | | |
 # |---|---|
 # | You need | lessons 11 and 12; gradients |
-# | Time | about two and a half hours: eight tasks of 10 to 25 minutes and one question in words. No task needs the answer to another |
+# | Time | about three hours: eight tasks of 10 to 25 minutes and one question in words (30 minutes). No task needs the answer to another |
 # | Points | 30: the tests give 26, one question is read by a human |
 # | Machine | any laptop; each cell runs in seconds |
 #
-# **How it works.** Each task has a card, an unfinished function and a `check`. The check runs at once: it says what is right, and names the likely mistake. Replace the two lines below `# YOUR CODE HERE`. Don't rename functions, and don't delete cells; you may add cells. Hints are folded. Hint 1 points the way, and hint 2 says nearly everything. Where a task looks like an exercise of a lesson, it goes a step further, so the answer from there isn't enough.
+# **How it works.** Each task has a card, an unfinished function and a `check`. The check runs at once: it says what is right, and names the likely mistake. Replace `# YOUR CODE HERE` and the line below it. Don't rename functions, and don't delete cells; you may add cells. Hints are folded. Hint 1 points the way, and hint 2 says nearly everything. Where a task looks like an exercise of a lesson, it goes a step further, so the answer from there isn't enough.
 #
-# After you hand in, the same checks run on new random inputs of other sizes. Each line of a check counts by itself. Use plain PyTorch, and nothing of `vlmcourse` but what the first cell imports (a human reads the code).
+# After you hand in, the same checks run on new random inputs: of other sizes, and on all edge cases that a card names. Each line of a check counts by itself. Use plain PyTorch, and nothing of `vlmcourse` but what the first cell imports (a human reads the code).
 #
 # **Letters for axes.** B: batch. T: frames, or tokens of a text. S: positions of a frame. R: latents. N: images or examples. D: width. All masks are booleans, True = may be attended to.
 
@@ -103,7 +103,7 @@ check("a5-films-test", resample)
 # <details><summary>If you see "The size of tensor a must match the size of tensor b at non-singleton dimension 2"</summary>Axes are matched from the right: (T, D) meets (S, D). <code>time[:, None]</code> makes it (T, 1, D).</details>
 
 # %% [markdown]
-# ## Task 3 · Count images while generating (3 points)
+# ## Task 3 · Count images while generating (2 points)
 #
 # | Objective | Difficulty | Importance | Minutes |
 # |---|---|---|---|
@@ -121,7 +121,7 @@ def count(is_tag, counted):
     ### END SOLUTION
 
 
-# %% role="test" id="a5-count-test" points=3
+# %% role="test" id="a5-count-test" points=2
 check("a5-count-test", count)
 
 # %% [markdown]
@@ -135,7 +135,7 @@ check("a5-count-test", count)
 # |---|---|---|---|
 # | cut a training text out of a long page, with its images | ●●●●○ | ●●●●○ | 20 |
 #
-# Lesson 11 turned a page into one text with image tags. Real pages are longer than a training text. Flamingo takes 256 tokens from a random place of a page, and at most five images. `ids` is the page as a list of ids, with the id `image` for each tag. Take the window of at most `length` ids that begins at place `start`. If it has more than `most` tags, it ends before the tag that would be one too many. Return two lists:
+# Lesson 11 turned a page into one text with image tags. Real pages are longer than a training text. Flamingo takes 256 tokens from a random place of a page, and at most five images. `ids` is the page as a list of ids, with the id `image` for each tag. Take the window of at most `length` ids that begins at place `start`. If it has more than `most` tags, it ends before the tag that would be one too many. (The paper keeps the text and leaves out further images. Then this text would speak of pictures that the model doesn't get.) Return two lists:
 #
 # - `pictures`: the numbers of the page's images that belong to the window, counted from 0 on the page;
 # - `scored`: one boolean for each token of the window. The first token isn't scored, because nothing precedes it, and image tags aren't. Text before the window's first tag *is* scored: it is ordinary text.
@@ -173,7 +173,7 @@ check("a5-window-test", page_window)
 # |---|---|---|---|
 # | choose parameters by name | ●○○○○ | ●●●●○ | 10 |
 #
-# Vision encoder and language model stay frozen. What learns: the resampler (`resampler.…`), the gated blocks (`….gated.…`, alphas included), and the rows of the new words (`lm.new_rows`). Return the names that learn, in the order given. (This is how an optimiser gets its parameters. One that is forgotten stays at its start.)
+# Vision encoder and language model stay frozen. What learns: the resampler (`resampler.…`), the gated blocks (`….gated.…`, alphas included), and the rows of the new words (`lm.new_rows`). Parts between dots are whole: `resampler_copy.weight` is no part of the resampler, and only one name is that of the new rows. Return the names that learn, in the order given. (This is how an optimiser gets its parameters. One that is forgotten stays at its start.)
 
 
 # %% role="answer" id="a5-learns"
@@ -255,13 +255,13 @@ check("a5-balanced-test", balanced_examples)
 # <details><summary>Hint 2</summary><code>argsort</code> goes from the smallest to the largest. The last <code>per_label</code> of a label's examples in this order are its most similar. At the end, go through the order again and keep those that were chosen.</details>
 
 # %% [markdown]
-# ## Task 8 · Which token knows of which image (3 points)
+# ## Task 8 · Which token knows of which image (4 points)
 #
 # | Objective | Difficulty | Importance | Minutes |
 # |---|---|---|---|
 # | follow information through the layers | ●●●●○ | ●●●●● | 25 |
 #
-# `image_mask` (T, N): which images a token attends to directly. `text_mask` (T, T): `text_mask[t, s]` is True if token t attends to token s in the language model's own attention. Each of the `layers` layers is first a cross-attention, then a self-attention. A token knows of an image if it attended to it, or to a token that knew of it *at that moment*. What it knows, it keeps (the residual stream). Return booleans (T, N): which token knows of which image after all layers?
+# `image_mask` (T, N): which images a token attends to directly. `text_mask` (T, T): `text_mask[t, s]` is True if token t attends to token s in the language model's own attention. Each of the `layers` layers is first a cross-attention, then a self-attention. A token knows of an image if it attended to it, or to a token that already knew of it before this attention. What it knows, it keeps (the residual stream). Return booleans (T, N): which token knows of which image after all layers?
 
 
 # %% role="answer" id="a5-knows"
@@ -277,7 +277,7 @@ def known_images(image_mask, text_mask, layers):
     ### END SOLUTION
 
 
-# %% role="test" id="a5-knows-test" points=3
+# %% role="test" id="a5-knows-test" points=4
 check("a5-knows-test", known_images)
 
 # %%

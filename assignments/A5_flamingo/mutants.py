@@ -15,12 +15,25 @@ NAMES, KEPT = (
     'name.startswith("resampler.") or ".gated." in name or name == "lm.new_rows"',
 )
 SUMS, BACK = "accumulated gradients", "            (weight / tokens * loss()).backward()"
+PIECE = "piece by piece == all at once"
 BALANCED = "equally many of each label, the most similar last"
 ORDERED = "[i for i in ascending if i in chosen]"
 STEPS = "        known = known | image_mask\n        read = (text_mask.float() @ known.float()) > 0\n        known = known | read\n"
 
 MUTANTS = {
     "a5-first-test": [
+        (
+            BOTH,
+            "    seen = attend(y)\n    return (gradient * (y + seen)).sum(), (gradient * feedforward(y)).sum()",
+            FIRST,
+            "y itself",
+        ),
+        (
+            BOTH,
+            "    seen, fed = attend(y), feedforward(y)\n    return (gradient * y * seen).sum(), (gradient * y * fed).sum()",
+            FIRST,
+            "y is a factor",
+        ),
         (
             BOTH,
             BOTH.replace("return of_attend, of_feedforward", "return of_feedforward, of_attend"),
@@ -67,6 +80,17 @@ MUTANTS = {
         ),
     ],
     "a5-films-test": [
+        ("is_real.repeat_interleave(S, dim=1)", "is_real.repeat(1, S)", FILMS, "repeat_interleave"),
+        ("torch.cat([x, latents], dim=1)", "torch.cat([latents, x], dim=1)", FILMS, "stand before"),
+        ("-math.inf", "-100.0", FILMS, "a finite score"),
+        ("/ math.sqrt(D)", "/ D", FILMS, "by its square root"),
+        (
+            "latents @ query.T, context @ key.T",
+            "latents @ key.T, context @ query.T",
+            FILMS,
+            "queries and keys",
+        ),
+        ("context @ value.T", "context @ value", FILMS, "value matrix"),
         (
             ADD,
             ADD.replace("masked_fill(~is_key[:, None, :], -math.inf).", ""),
@@ -106,6 +130,25 @@ MUTANTS = {
         (CLEAN, "", TORN, "0 times NaN"),
     ],
     "a5-count-test": [
+        (
+            "    phi = counted[:, None] + is_tag.long().cumsum(1)\n    return phi, phi[:, -1]",
+            "    phi = is_tag.long().cumsum(1)\n    return phi, counted + phi[:, -1]",
+            PIECE,
+            "phi counts from 0",
+        ),
+        (
+            "return phi, phi[:, -1]",
+            "return phi, is_tag.sum(1)",
+            PIECE,
+            "of this piece are handed on",
+        ),
+        (
+            "return phi, phi[:, -1]",
+            "return phi, counted + is_tag.sum()",
+            PIECE,
+            "all rows are added up",
+        ),
+        ("return phi, phi[:, -1]", "return phi, counted + phi[:, -1]", PIECE, "counted twice"),
         ("counted[:, None] + ", "", "piece by piece == all at once", "begin at `counted`"),
         (
             "return phi, phi[:, -1]",
@@ -164,6 +207,25 @@ MUTANTS = {
             PICTURES,
             "counted from 1",
         ),
+        (
+            STOP,
+            "            if len(pictures) == most:\n                scored.append(False)\n                break\n",
+            SCORED,
+            "one too many is in the window",
+        ),
+        (
+            STOP,
+            "            if len(pictures) == most:\n                continue\n",
+            SCORED,
+            "their text is kept",
+        ),
+        ("ids[start : start + length]", "ids[start:]", SCORED, "longer than `length`"),
+        (
+            SCORE,
+            "len(scored) > 0 and token != image and ids[start + len(scored) - 1] != image",
+            SCORED,
+            "behind a tag",
+        ),
         (STOP, "", PICTURES, "more than `most`"),
         (STOP, "", SCORED, "more than `most`"),
         (
@@ -183,6 +245,20 @@ MUTANTS = {
         (SCORE, f"not ({SCORE})", SCORED, "upside down"),
     ],
     "a5-learns-test": [
+        (
+            KEPT,
+            KEPT.replace('name.startswith("resampler.")', '"resampler" in name'),
+            NAMES,
+            "piece of a name",
+        ),
+        (KEPT, KEPT.replace('"resampler."', '"resampler"'), NAMES, "ends with its dot"),
+        (KEPT, KEPT.replace('".gated."', '"gated"'), NAMES, "piece of a word"),
+        (
+            KEPT,
+            KEPT.replace('name == "lm.new_rows"', '"new_rows" in name'),
+            NAMES,
+            "merely contain",
+        ),
         (KEPT, KEPT + ' or name.startswith("vision.")', NAMES, "vision encoder is frozen"),
         (KEPT, KEPT + ' or name.startswith("lm.")', NAMES, "language model itself is frozen"),
         (KEPT, KEPT + ' or "embed" in name', NAMES, "old embeddings of words"),
@@ -201,6 +277,12 @@ MUTANTS = {
         ),
     ],
     "a5-mixture-test": [
+        (
+            "    for parts, weight in zip(data, weights):",
+            "    weights = [weight / sum(weights) for weight in weights]\n    for parts, weight in zip(data, weights):",
+            SUMS,
+            "divided by their sum",
+        ),
         (
             "    for parameter in parameters:\n        parameter.grad = None\n",
             "",
@@ -244,6 +326,12 @@ MUTANTS = {
         ),
     ],
     "a5-balanced-test": [
+        (
+            "    cosines = normalize(support, dim=-1) @ normalize(query, dim=-1)",
+            "    cosines = -(support - query).norm(dim=-1)",
+            BALANCED,
+            "these are distances",
+        ),
         (ORDERED, "ascending[-len(chosen) :]", BALANCED, "whatever their label"),
         (ORDERED, ORDERED + "[::-1]", BALANCED, "comes first"),
         ("return " + ORDERED, "return chosen", BALANCED, "label by label"),
@@ -279,6 +367,12 @@ MUTANTS = {
         ("return " + ORDERED, "return " + ORDERED + "[-per_label:]", BALANCED, "in all"),
     ],
     "a5-knows-test": [
+        (
+            STEPS,
+            "        known = known | image_mask\n        for t in range(len(known)):\n            known[t] |= known[text_mask[t]].any(0)\n",
+            "after two layers",
+            "in the same self-attention",
+        ),
         (STEPS, "        known = image_mask\n", "after two layers", "directly"),
         ("range(layers)", "range(1)", "after two layers", "one round is missing"),
         ("range(layers)", "range(2)", "after one layer", "that is two layers"),
