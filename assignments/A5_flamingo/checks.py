@@ -198,6 +198,13 @@ FILM_MISTAKES = [
         ((lambda *a, zeros=zeros, options=options: in_one_axis(*a, zeros=zeros, **options)), words)
         for zeros in ("", "before", "after")
         for options, words in (
+            *[
+                (
+                    {"rule": each, "fill": fill},
+                    "missing frames have a finite score, which can be larger than those of real ones: -inf.",
+                )
+                for fill in (-10.0, -20.0, -50.0, -100.0)
+            ],
             (
                 {"rule": lambda is_real, S: is_real.repeat(1, S)},
                 "the booleans of the frames stand in the wrong order: repeat each S times in place (repeat_interleave).",
@@ -210,13 +217,6 @@ FILM_MISTAKES = [
                 {"rule": lambda is_real, S: each(is_real.flip(1), S)},
                 "the last frames are taken for the real ones: the first `lengths[b]`.",
             ),
-            *[
-                (
-                    {"rule": each, "fill": fill},
-                    "missing frames have a finite score, which can be larger than those of real ones: -inf.",
-                )
-                for fill in (-10.0, -20.0, -50.0, -100.0)
-            ],
         )
     ],
     (
@@ -787,7 +787,7 @@ def masks(generator):
     image_mask = is_tag.long().cumsum(0)[:, None] == torch.arange(1, 4)
     place = torch.arange(T)
     text_mask = (place[None, :] == place[:, None] - 1) | (place[None, :] == place[:, None] - 2) & (
-        torch.rand(T, T, generator=generator) < 0.5
+        torch.rand(T, T, generator=generator) < 0.1
     )
     return [image_mask, text_mask, 2], {}
 

@@ -126,7 +126,6 @@ MUTANTS = {
         ),
         ("time[:, None]", "time[:1, None]", FILMS, "serves all frames"),
         (ADD, ADD.replace("latents +", "q +"), FILMS, "add the latents themselves"),
-        ("repeat_interleave(S, dim=1)", "repeat(1, S)", FILMS, "not right"),
         (CLEAN, "", TORN, "0 times NaN"),
     ],
     "a5-count-test": [
