@@ -1,8 +1,9 @@
 """Checks tried where the student sits: fresh inputs, explained mistakes, the line that failed."""
 
+import pytest
 import torch
 
-from vlmgrader.checks import Check, driver_source
+from vlmgrader.checks import Check, driver_source, with_hidden
 from vlmgrader.public import attempt_fresh
 
 
@@ -58,3 +59,13 @@ def test_a_driver_may_be_written_as_a_function():
         "t", 1, "t", inputs, lambda x: 2 * x.sum().item(), driver=driver_source(twice), rounds=1
     )
     assert tried(check, total)[0].passed
+
+
+def test_shown_inputs_are_rounds_beside_the_hidden_ones():
+    first, edge, large = ((lambda g, n=n: ([n], {})) for n in (1, 0, 10**6))
+    rows = {"t": [Check("double", 1, "f", first, lambda n: 2 * n)]}
+    (check,) = with_hidden(rows, {"t": {"double": [large]}}, {"t": {"double": [edge]}})["t"]
+    assert [draw(None)[0][0] for draw in check.draws()] == [1, 1, 1, 0, 10**6]
+    assert check.shown == (edge,) and check.hidden == (large,)
+    with pytest.raises(KeyError, match="no check 'triple'"):
+        with_hidden(rows, {}, {"t": {"triple": [edge]}})

@@ -166,31 +166,23 @@ def driver_source(run: Callable) -> str:
     return f"{textwrap.dedent(inspect.getsource(run))}\nrun = {run.__name__}\n"
 
 
-def with_hidden(
-    checks: dict[str, list[Check]],
-    hidden: dict[str, dict[str, Sequence[Inputs]]],
-    shown: dict[str, dict[str, Sequence[Inputs]]] | None = None,
-) -> dict[str, list[Check]]:
-    """The checks with more inputs, hidden ones and shown ones: task -> name of a check -> more kinds of inputs.
+def with_hidden(checks: dict, hidden: dict, shown: dict | None = None) -> dict[str, list[Check]]:
+    """The checks with more inputs, hidden and shown ones: task -> name of a check -> more kinds of inputs.
 
     Raises KeyError for an unknown name.
     """
-    shown = shown or {}
-    for more in (hidden, shown):
-        for task, by_name in more.items():
-            if unknown := set(by_name) - {check.name for check in checks[task]}:
-                raise KeyError(f"{task} has no check {sorted(unknown)[0]!r}")
-    return {
-        task: [
-            replace(
-                check,
-                hidden=tuple(hidden.get(task, {}).get(check.name, check.hidden)),
-                shown=tuple(shown.get(task, {}).get(check.name, check.shown)),
-            )
-            for check in rows
-        ]
-        for task, rows in checks.items()
-    }
+    more = {"hidden": hidden, "shown": shown or {}}
+    for task, by_name in [pair for inputs in more.values() for pair in inputs.items()]:
+        if unknown := set(by_name) - {check.name for check in checks[task]}:
+            raise KeyError(f"{task} has no check {sorted(unknown)[0]!r}")
+
+    def added(task: str, check: Check) -> Check:
+        found = {
+            kind: tuple(inputs.get(task, {}).get(check.name, ())) for kind, inputs in more.items()
+        }
+        return replace(check, **{kind: rows for kind, rows in found.items() if rows})
+
+    return {task: [added(task, check) for check in rows] for task, rows in checks.items()}
 
 
 def load(folder: Path) -> dict[str, list[Check]]:
