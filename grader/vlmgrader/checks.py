@@ -177,10 +177,10 @@ def with_hidden(checks: dict, hidden: dict, shown: dict | None = None) -> dict[s
             raise KeyError(f"{task} has no check {sorted(unknown)[0]!r}")
 
     def added(task: str, check: Check) -> Check:
-        found = {
+        by_kind = {
             kind: tuple(inputs.get(task, {}).get(check.name, ())) for kind, inputs in more.items()
         }
-        return replace(check, **{kind: rows for kind, rows in found.items() if rows})
+        return replace(check, **{kind: rows for kind, rows in by_kind.items() if rows})
 
     return {task: [added(task, check) for check in rows] for task, rows in checks.items()}
 
