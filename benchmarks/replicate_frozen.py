@@ -70,9 +70,9 @@ def steps(size: Scale) -> int:
 
 
 def small(size: Scale) -> dict[str, int]:
-    """A language model a third as wide, with one layer less."""
+    """A language model two thirds as wide, with as many layers. With a third, and one layer less, no encoder learnt to name things."""
     sizes = recipes.get("language").sizes[size.name]
-    return {"width": max(32, sizes.width // 3), "depth": max(1, sizes.depth - 1)}
+    return {"width": max(32, round(sizes.width * 2 / 3 / 32) * 32), "depth": sizes.depth}
 
 
 @dataclass(frozen=True)

@@ -10,16 +10,24 @@ long      names after LONG examples: longer than any row that the language model
 order     four examples in all orders: how many questions does one order get right and another wrong?
 examples  names with wrong answers, swapped or grey pictures
 blind     category, place, purpose with every picture grey, without examples and after four, beside chance
+
+The rows "companions" and "no companions" are of lesson 13's bridge, from other seeds, on training pictures whose things have
+companions and on others. Asked is POPE, with claims as that lesson calibrates them, on held-out pictures without companions:
+
+pope      scores by the way absent nouns are chosen; adversarial ones often stand beside what is there
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 
 import numpy as np
 import torch
 import typer
 
+from teaching import side_by_side_measures as measures
+from teaching import side_by_side_reference, side_by_side_systems
 from vlmcourse import recipes, world
 from vlmcourse.evaluation import (
     accuracy,
@@ -52,6 +60,7 @@ SHOTS = (0, 1, 2, 4, 8, 16, 24)
 LONG = 48
 """Such a prompt takes some 390 words; the rows of the language model's training had 256."""
 KNOWING = ("category", "place", "purpose")
+COMPANIONS = {"companions": side_by_side_systems.Habits.companions, "no companions": 0.0}
 
 
 def naming(model: PromptedModel, size: Scale, count: int) -> dict[str, float]:
@@ -102,6 +111,19 @@ def without_pictures(model: PromptedModel, count: int) -> dict[str, dict[str, fl
     return found
 
 
+def pope(name: str, size: Scale, seed: int, count: int) -> dict:
+    """Lesson 13's bridge from a seed, asked what is on pictures of one or two things."""
+    ends = side_by_side_systems.Ends(size)
+    bridge = side_by_side_systems.new_bridge(ends, side_by_side_reference.MappedPrefix, seed)
+    side_by_side_systems.train(bridge, ends, seed=seed, companions=COMPANIONS[name])
+    shown = measures.scenes(count, (1, 2))
+    system = side_by_side_systems.prompted(name, bridge, ends)
+    claims = side_by_side_reference.raised(measures.noun_log_probs(system, shown))
+    found = {"row": name, "seed": seed, "pope": measures.pope(claims, shown)}
+    print(found, flush=True)
+    return found
+
+
 def row(size: Scale, seed: int, count: int) -> dict:
     """One Flamingo, trained or loaded, and its limits."""
     stage = in_context.flamingo(size, seed)
@@ -142,9 +164,11 @@ def main(scale: str = "laptop", seeds: int = 0, count: int = 0, fresh: bool = Fa
     }
     rows = [] if fresh else load_matching_results(name, **facts).get("rows", [])
     for seed in range(seeds or (1 if scale == "smoke" else size.seeds)):
-        if not any(one["seed"] == seed for one in rows):
-            rows.append(row(size, seed, facts["count"]))
-            save_results(name, rows, **facts)
+        for title in ("Flamingo", *COMPANIONS):
+            if not any((one["row"], one["seed"]) == (title, seed) for one in rows):
+                made = row if title == "Flamingo" else partial(pope, title)
+                rows.append(made(size, seed, facts["count"]))
+                save_results(name, rows, **facts)
 
 
 if __name__ == "__main__":

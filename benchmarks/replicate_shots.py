@@ -1,59 +1,49 @@
-"""Flamingo's few-shot curves with three sizes of language model, fine-tuned beside few-shot (its Figure 2 and Table 1, reduced).
-Writes benchmarks/results/replicate_shots.json.
+"""Flamingo's few-shot curves with three sizes of language model, fine-tuned beside few-shot (its Figure 2 and Tables 1 and 2,
+reduced). Writes benchmarks/results/replicate_shots.json.
 
-    python -m benchmarks.replicate_shots [--scale smoke|laptop|gpu] [--seeds 1] [--only small] [--fresh]
+    python -m benchmarks.replicate_shots [--scale smoke|laptop|gpu] [--seeds 3] [--only small]    about 3 minutes a run and core
 
-Row "lesson": lesson 11's own Flamingo, on all nouns, with all that it is tested on. Training is chaotic (what comes in one seed
-may not come in another), so the lesson shows its run beside this row's seeds. "a quarter of the scenes": the same, with less to
-see; "descriptions weigh three times": the same, with another weight. Rows "small", "medium", "large": the world of 24 nouns and
-the steps of replicate_flamingo; only the language model between the same blocks is smaller. These are asked the same held-out
-questions after 0 to 8 solved ones, and the names of new things, with the examples' own pictures and with another prompt's. Fine-tuned: what learns in Flamingo learns on for a quarter of
-the steps, on such questions alone, and is asked without examples. At laptop scale one core takes ten minutes for the lesson's,
-four for each smaller language model, and three for a Flamingo of the small world.
+The recipe is `in_context.flamingo`: 48 nouns, 300 steps on captions, pages of names and of questions. Rows differ in the language
+model alone, whose sizes are trained first on the same texts (8 minutes at most each). All are asked the same held-out questions
+after 0 to 8 solved ones, and the names of new things, with the examples' own pictures and with another prompt's. Fine-tuned: what
+learns in Flamingo learns on for a quarter of the steps, on single questions of the kinds asked, what things are for among them,
+and is asked without examples. Rows that are measured already are kept.
 """
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
 
-import numpy as np
 import torch
 import typer
+from torch import nn
 
-from benchmarks.replicate_flamingo import POOL, STEPS, TASKS, TEST, WORDS, asked
 from vlmcourse import recipes
 from vlmcourse.evaluation import load_matching_results, save_results
+from vlmcourse.evaluation.prompting import chance_accuracy
 from vlmcourse.papers.flamingo import Flamingo
 from vlmcourse.parts.language import freeze
-from vlmcourse.recipes.flamingo import (
-    DATASET_WEIGHTS,
-    FLAMINGO_OPTIMISATION,
-    SIZES,
-    FeatureCache,
-    FrozenTower,
-    episode_accuracy,
-    page_datasets,
-)
+from vlmcourse.recipes import in_context
+from vlmcourse.recipes.features import FeatureCache
+from vlmcourse.recipes.few_shot_report import SHOTS, binding
+from vlmcourse.recipes.flamingo import FLAMINGO_OPTIMISATION
 from vlmcourse.training.batches import Batches
+from vlmcourse.training.checkpoint import checksum
 from vlmcourse.training.fit import fit
 from vlmcourse.training.mixture import JointDatasets, WeightedLosses
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import few_shot
 from vlmcourse.world.interleaved import PageDataset, Part, WebPages
-from vlmcourse.world.pages import question_prompt
+from vlmcourse.world.pages import Episode, question_prompt
 from vlmcourse.world.questions import ask
 
 app = typer.Typer(add_completion=False)
-MODELS = {"small": (1 / 3, -1), "medium": (2 / 3, -1), "large": (1, 0)}
+MODELS = {"small": (1 / 3, -1), "medium": (2 / 3, 0), "large": (1, 0)}
 """Width of the scale's language model times this, and so many layers more: the large one is the course's own."""
-WHOLE = {
-    "lesson": {},
-    "a quarter of the scenes": {"scenes": 1 / 4},
-    "descriptions weigh three times": {"described": 3.0},
-}
-"""What is other than in lesson 11: so many different scenes, and weights of the data sets."""
-NUMBERS = (0, 1, 2, 4, 8)
+TASKS = {"knowledge questions": ("category", "place", "purpose"), "seeing questions": ("what",)}
 
 
 def sized(size: Scale, name: str) -> dict[str, int]:
@@ -63,99 +53,72 @@ def sized(size: Scale, name: str) -> dict[str, int]:
     return {"width": width, "depth": max(1, sizes.depth + more)}
 
 
-def curves(model: Flamingo, size: int, count: int) -> dict[str, dict[int, float]]:
+def asked(kind: str, shots: int, count: int) -> list[Episode]:
+    """Questions about held-out pictures of the 48 nouns, after so many solved ones."""
+    web = WebPages("test", noun_subset=in_context.NOUNS)
+    return [few_shot.question_episode(web, index, kind, shots) for index in range(count)]
+
+
+def answered(model: Flamingo, kinds: Sequence[str], shots: int, size: int, count: int) -> float:
+    """Share of right answers, the mean over kinds."""
+    score = in_context.score(model, size)
+    return statistics.fmean(score(asked(kind, shots, count)) for kind in kinds)
+
+
+def curves(model: Flamingo, size: int, count: int) -> dict[str, dict[str, float]]:
     """{task: {solved examples: share of right answers}}"""
+    score, names = in_context.score(model, size), {n: binding(count, n, in_context.NOUNS) for n in SHOTS}  # fmt: skip
     found = {
-        task: {number: asked(model, kinds, number, size, count) for number in NUMBERS}
+        task: {str(n): answered(model, kinds, n, size, count) for n in SHOTS}
         for task, kinds in TASKS.items()
     }
-    for number in NUMBERS:
-        episodes = [
-            few_shot.binding_episode("test", index, number, noun_subset=WORDS)
-            for index in range(count)
-        ]
-        found.setdefault("new names", {})[number] = episode_accuracy(model, episodes, size)
-        found.setdefault("new names, exchanged pictures", {})[number] = episode_accuracy(
-            model, few_shot.other_pictures(episodes), size
-        )
-    return found
+    return found | {
+        "new names": {str(n): score(names[n]) for n in SHOTS},
+        "new names, exchanged pictures": {
+            str(n): score(few_shot.other_pictures(names[n])) for n in SHOTS
+        },
+    }
 
 
-def questions(web: WebPages):
-    """Pages of one question with its answer, of all kinds that are asked."""
+def tuned(model: Flamingo, cache: FeatureCache, steps: int, seed: int) -> Flamingo:
+    """A copy that goes on learning, from pages of one question with its answer."""
+    web = in_context.NamedThings(seed=seed)
     kinds = tuple(kind for kinds in TASKS.values() for kind in kinds)
 
     def page(index: int) -> tuple[Part, ...]:
         draws, scene = web.rng("tuning", index), web.single_thing(index)
-        one = ask(scene, draws, (draws.choice(kinds),))
-        return scene, f"{question_prompt(one)} {one.answer} ."
+        question = ask(scene, draws, (draws.choice(kinds),))
+        return scene, f"{question_prompt(question)} {question.answer} ."
 
-    return page
-
-
-def tuned(model: Flamingo, web: WebPages, see: FeatureCache, steps: int, seed: int) -> Flamingo:
-    """A copy that goes on learning, from questions alone."""
     mixed = WeightedLosses(deepcopy(model), {"questions": 1.0}, steps)
-    source = JointDatasets({"questions": (PageDataset(questions(web), see), 32)})
-    for _ in fit(
-        mixed,
-        Batches(source.batch, 1),
-        steps,
-        replace(FLAMINGO_OPTIMISATION, learning_rate=FLAMINGO_OPTIMISATION.learning_rate / 2),
-        seed=seed,
-        precision=torch.float32,
-    ):
+    source = JointDatasets({"questions": (PageDataset(page, cache), 32)})
+    slower = replace(FLAMINGO_OPTIMISATION, learning_rate=FLAMINGO_OPTIMISATION.learning_rate / 2)
+    batches = Batches(source.batch, 1)
+    for _ in fit(mixed, batches, steps, slower, seed=seed, precision=torch.float32):
         pass
     return mixed.model.eval()
 
 
-def lesson(name: str, size: Scale, tower: FrozenTower, seed: int, count: int) -> dict:
-    """Lesson 11's Flamingo from any seed, or the same with fewer different scenes, or other weights."""
-    weights = DATASET_WEIGHTS | WHOLE[name]
-    pool = round(SIZES[size.name].scenes * weights.pop("scenes", 1))
-    data = page_datasets(size, FeatureCache(tower, size.image_size), WebPages(seed=seed, pool=pool))
-    trained = recipes.get("flamingo").train_or_load(
-        size, seed, tower=tower, data=data, weights=weights
-    )
-    return {
-        "row": name,
-        "scenes": pool,
-        "seed": seed,
-        "steps": len(trained.history),
-        "seconds": trained.history[-1].seconds,
-        **recipes.flamingo.flamingo_report(trained.model.model, size.image_size, count),
-    }
-
-
-def run(name: str, size: Scale, tower: FrozenTower, seed: int, count: int) -> dict:
+def run(name: str, size: Scale, tower: nn.Module, seed: int, count: int) -> dict:
     """One language model: Flamingo trained between it and the tower, asked, tuned, asked again."""
     reader = recipes.get("language").train_or_load(size, **sized(size, name)).model
-    lm, steps = freeze(deepcopy(reader.lm)), STEPS[size.name]
-    web, see = (
-        WebPages(seed=seed, pool=POOL[size.name], noun_subset=WORDS),
-        FeatureCache(tower, size.image_size),
-    )
-    model = (
-        recipes.get("flamingo")
-        .train_or_load(
-            size, seed, lm=lm, tower=tower, data=page_datasets(size, see, web, share=2), steps=steps
-        )
-        .model.model
-    )
-    after = tuned(model, web, see, max(1, steps // 4), seed)
-    config = lm.config
+    lm, steps = freeze(deepcopy(reader.lm)), in_context.STEPS[size.name][1]
+    cache = FeatureCache(tower, size.image_size)
+    data = in_context.sources(in_context.NamedThings(seed=seed), cache)
+    stage = in_context.flamingo(size, seed, data, tower=tower, lm=lm)
+    model = stage.model.model
+    after = tuned(model, cache, max(1, steps // 4), seed)
     return {
         "row": name,
         "seed": seed,
-        "steps": steps,
-        "width": config.hidden_size,
-        "layers": config.num_hidden_layers,
+        "seconds": round(stage.history[-1].seconds),
+        **sized(size, name),
         "parameters": sum(p.numel() for p in lm.parameters()),
-        "learnt": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "learns": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "language model": recipes.language.language_report(reader),
         "curves": curves(model, size.image_size, count),
         "fine-tuned": {
-            task: asked(after, kinds, 0, size.image_size, count) for task, kinds in TASKS.items()
+            task: answered(after, kinds, 0, size.image_size, count) for task, kinds in TASKS.items()
         },
     }
 
@@ -163,37 +126,34 @@ def run(name: str, size: Scale, tower: FrozenTower, seed: int, count: int) -> di
 @app.command()
 def main(
     scale: str = "laptop",
-    seeds: int = 1,
-    only: list[str] = typer.Option([*WHOLE, *MODELS], help="Which rows."),
-    count: int = 128,
-    fresh: bool = False,
+    seeds: int = 0,
+    only: list[str] = typer.Option([*MODELS], help="Which rows."),
+    count: int = 0,
 ) -> None:
     """Trains and measures what isn't measured yet; writes after each row."""
     torch.set_num_threads(1)
     size, name = Scale.of(scale), "replicate_shots" + ("_smoke" if scale == "smoke" else "")
+    count = count or (8 if scale == "smoke" else 256)
+    lm = recipes.get("language").train_or_load(size).model.lm
     facts = {
+        "command": "python -m benchmarks.replicate_shots",
         "scale": scale,
         "count": count,
-        "words": len(WORDS),
+        "steps": in_context.STEPS[scale][1],
         "chance": {
-            task: float(
-                np.mean(
-                    [1 / len(few_shot.question_episode(TEST, 0, kind, 0).choices) for kind in kinds]
-                )
-            )
+            task: statistics.fmean(chance_accuracy(asked(kind, 0, count)) for kind in kinds)
             for task, kinds in TASKS.items()
         },
-        "steps": {"all nouns": SIZES[scale].steps, "the small world": STEPS[scale]},
+        "language model": checksum(lm.state_dict())[:16],
     }
-    kept = [] if fresh else load_matching_results(name, **facts).get("rows", [])
-    tower = freeze(FrozenTower(recipes.get("clip").train_or_load(size).model.vision))
-    for seed in range(seeds):
+    rows = load_matching_results(name, **facts).get("rows", [])
+    tower = in_context.tower(size)
+    for seed in range(seeds or (1 if scale == "smoke" else size.seeds)):
         for row in only:
-            if any(one["row"] == row and one["seed"] == seed for one in kept):
-                continue
-            kept.append((lesson if row in WHOLE else run)(row, size, tower, seed, count))
-            print(kept[-1], flush=True)
-            save_results(name, kept, **facts)
+            if not any(one["row"] == row and one["seed"] == seed for one in rows):
+                rows.append(run(row, size, tower, seed, count))
+                print(rows[-1], flush=True)
+                save_results(name, rows, **facts)
 
 
 if __name__ == "__main__":

@@ -887,7 +887,7 @@ class TestTables:
             few_shot_tables.in_context_sentence(),
             few_shot_tables.films_sentence(),
             few_shot_tables.rices_sentence(),
-            few_shot_directions.about_runs(torch.nn.Linear(1, 1), {4: 0.9}),
+            few_shot_directions.about_runs(torch.nn.Linear(1, 1)),
             few_shot_directions.about_ablations(),
             few_shot_directions.about_short_runs(),
             few_shot_tables.about_trainings({"one": [{"pages": 2.0}] * 9, "two": [{"pages": 1.0}]}),

@@ -893,12 +893,12 @@ HTML(
 # %% [markdown]
 # ## 9. The systems of the paper's table
 #
-# The paper compares Frozen with systems that differ in one point. Ours were trained with as many steps and batches as the Frozen that ships. Asked in words instead of pictures, the shipped language model answers all such questions without any example; what an example could still show is the format of an answer, which our questions don't need. A system whose encoder never learnt to name things says nothing about a claim.
+# The paper compares Frozen with systems that differ in one point. Ours were trained with as many steps and batches as the Frozen that ships. Asked in words instead of pictures, the shipped language model answers all such questions without any example; what an example could still show is the format of an answer, which our questions don't need.
 #
 # - **finetuned**: the language model is trained together with the encoder, at a twentieth of its rate (at the same rate it learns the captions without the picture, and the encoder learns nothing);
-# - **smaller LM**: a language model with fewer parameters (the paper's 400mLM has 400 million);
+# - **smaller LM**: a language model that is two thirds as wide (the paper's 400mLM has 400 million parameters, its large one 7 billion);
 # - **train-blind**: pictures without content in training and test (black in the paper, grey here);
-# - **VQA** and **VQA-blind**: trained on questions and answers instead of captions, with pictures and with grey ones. We have no such system with the language model that ships, so the table in "The paper beside ours" shows the paper's alone.
+# - **VQA** and **VQA-blind**: trained on questions about nouns, colours and presence instead of captions, with pictures and with grey ones.
 
 # %%
 quiz("frozen.finetuned")
@@ -912,8 +912,7 @@ plots.show(
     "seeds; dots: seeds. "
     "Dashed: chance. Always the most frequent answer of each kind would get "
     f"{comparison.constant_answer():.2f}; below that stay {comparison.below_constant()}. (These "
-    "are other questions than Figure 14's.) What to see: Frozen against train-blind. The hatched "
-    "rows never learnt to name things, so they show nothing about the paper's claims.",
+    "are other questions than Figure 14's.) What to see: Frozen against each of the others.",
 )
 
 # %%
@@ -978,7 +977,7 @@ Markdown(comparison.table_2())
 Markdown(published("frozen-facts").markdown())
 
 # %% [markdown]
-# The claims of that table beside our measurements. The verdict is computed by one rule. *Agrees*: the first is higher in every seed, and the mean gap exceeds two pooled standard deviations. *Disagrees*: the second is higher by the same rule. Otherwise *within noise*. *No evidence* replaces the verdict where a system that sees never learnt to name things. The last row is about new names, from the paper's Table 3.
+# The claims of that table beside our measurements. The verdict is computed by one rule. *Agrees*: the first is higher in every seed, and the mean gap exceeds two pooled standard deviations. *Disagrees*: the second is higher by the same rule. Otherwise *within noise*. The last row is about new names, from the paper's Table 3.
 
 # %%
 Markdown(comparison.claims_table())

@@ -922,9 +922,8 @@ diagnose("few_shot.mixture", {"A": None, "B": None, "C": None})
 # "Overall" is for us a plain mean of scores: captions, two kinds of questions, new names, and in one set of runs films.
 
 # %%
-shown = measures.shot_curve(model, few_shot_prompt, count, (4, 8))
 words = recipes.get("language").train_or_load(scale).model.lm
-Markdown(beside.about_runs(words, shown))
+Markdown(beside.about_runs(words))
 
 # %%
 Markdown(beside.directions_table())

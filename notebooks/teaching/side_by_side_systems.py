@@ -57,16 +57,17 @@ class Habits:
     """Training pictures 0, 1, 2, ... of one or two things, each with a caption that names them in random order.
 
     Every third picture begins with one of POPULAR; one in five shows one thing; of the others, nine in ten show a companion.
-    seed: draws other pictures
+    seed: draws other pictures;  companions: the share of pictures of two things that show a companion
     """
 
     seed: int = 0
+    companions: float = 0.9
 
     def scene(self, index: int) -> world.Scene:
         rng = SeededRandom("side by side", self.seed, index)
         while True:
             first = rng.choice(POPULAR if rng.random() < 1 / 3 else NOUNS)
-            second = companion(first) if rng.random() < 0.9 else rng.choice(NOUNS)
+            second = companion(first) if rng.random() < self.companions else rng.choice(NOUNS)
             words = (first,) if rng.random() < 0.2 else (first, second)
             background = rng.choice(tuple(BACKGROUNDS))
             if len(set(words)) == len(words) and split_of(words, background) == "train":
@@ -186,11 +187,15 @@ def new_bridge(
 
 
 def train(
-    model: Bridged, ends: Ends, on_step: Callable[[Step], None] = lambda step: None, seed: int = 0
+    model: Bridged,
+    ends: Ends,
+    on_step: Callable[[Step], None] = lambda step: None,
+    seed: int = 0,
+    companions: float = Habits.companions,
 ) -> None:
-    """Trains the bridge in place, on captions of Habits."""
+    """Trains the bridge in place, on captions of Habits(seed, companions)."""
     budget = BUDGETS[ends.scale.name]
-    data = Captions(Habits(seed), ends.summaries)
+    data = Captions(Habits(seed, companions), ends.summaries)
     batches = Batches(data.batch, budget.batch, budget.pictures, seed)
     optimisation = Optimisation(RATE, weight_decay=0.05, betas=(0.9, 0.95))
     steps = fit(model, batches, budget.steps, optimisation, seed=seed, precision=torch.float32)
