@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+
 from torch import nn
 
-from teaching.frozen_tables import few_shot, markdown, plain
+from teaching.frozen_tables import markdown, plain
 from vlmcourse import evaluation
 from vlmcourse.evaluation.directions import directions
 from vlmcourse.training.checkpoint import checksum
