@@ -8,12 +8,16 @@ from test_language import MODELS, RELATIVE
 from torch import nn
 
 from benchmarks import replicate_frozen
+from vlmcourse import recipes, world
+from vlmcourse.evaluation import generate_texts
 from vlmcourse.papers.frozen import Frozen, FrozenConfig
 from vlmcourse.parts import generation, language
+from vlmcourse.recipes.frozen import IMAGE_PREFIX, ONE_THING
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import fit
 from vlmcourse.training.optimisation import Optimisation
 from vlmcourse.training.scale import Scale
+from vlmcourse.world import prompts
 
 SLOT, END = 4, 2
 CONFIG = FrozenConfig(
@@ -225,7 +229,6 @@ def test_vectors_start_where_they_are_told_and_nowhere_by_default():
 
 
 def test_the_recipe_starts_at_average_words():
-    from vlmcourse import recipes, world
     from vlmcourse.world import tokenizer
 
     lm = recipes.language.new_language(Scale.of("smoke")).lm
@@ -250,7 +253,6 @@ def test_the_recipe_starts_at_average_words():
 
 
 def test_reports_of_an_untrained_model_are_near_chance():
-    from vlmcourse import recipes
     from vlmcourse.world.prompts import blank_images
 
     model = (
@@ -276,3 +278,21 @@ def test_reports_of_an_untrained_model_are_near_chance():
         recipes.frozen.episode_accuracy(model, recipes.frozen.naming_episodes(1, 4), written=True)
         <= 0.5
     )
+
+
+def test_a_model_that_reads_pictures_never_writes_an_image_token():
+    model = recipes.get("frozen").train_or_load("smoke").model
+    page = world.sample("test", 0, 0, ONE_THING), "a picture of"
+    data = prompts.Prompts([page], model.config.image_size, IMAGE_PREFIX)
+
+    class FavoursImages(type(model)):
+        def forward(self, ids, **context):
+            logits = super().forward(ids, **context).clone()
+            logits[..., self.image_token_id] = 1e4
+            return logits
+
+    model.__class__ = FavoursImages
+    (text,) = generate_texts(model, data, max_new_tokens=3)
+    assert len(text.split()) >= 1
+    with pytest.raises(ValueError, match="slots in the text"):
+        generate_texts(model, data, max_new_tokens=3, sampler=generation.greedy)

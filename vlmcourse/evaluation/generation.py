@@ -98,16 +98,26 @@ def rank_choices(model, prompts, choices: Sequence[Sequence[str]], batch: int = 
     return chosen
 
 
+def _greedy(model) -> generation.Sampler:
+    """The most probable token. Of a model that reads pictures among words never the image token: it would need a picture."""
+    holder = model if hasattr(model, "image_token_id") else getattr(model, "config", None)
+    token_id = getattr(holder, "image_token_id", None)
+    return generation.greedy if token_id is None else generation.greedy_without(token_id)
+
+
 def generate_texts(
     model,
     prompts,
     max_new_tokens: int = 16,
     batch: int = 256,
-    sampler: generation.Sampler = generation.greedy,
+    sampler: generation.Sampler | None = None,
     stop: int = tokenizer.EOS,
 ) -> list[str]:
-    """What the model generates after each prompt, up to the token `stop` or `max_new_tokens` tokens, without special tokens."""
-    texts, using = [], getattr(prompts, "using", None)
+    """What the model generates after each prompt, up to the token `stop` or `max_new_tokens` tokens, without special tokens.
+
+    sampler  default: the most probable token, never the image token
+    """
+    texts, using, sampler = [], getattr(prompts, "using", None), sampler or _greedy(model)
     with eval_mode(model):
         for _, ids, pixel_values, inputs in _batches(model, prompts, batch):
             context = inputs | _context(model, pixel_values)

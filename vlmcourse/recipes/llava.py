@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from vlmcourse import world
-from vlmcourse.evaluation import exact_match, generate_texts, noun_and_background_accuracy
+from vlmcourse.evaluation import exact_match, noun_and_background_accuracy
+from vlmcourse.evaluation.generation import generate_sentences
 from vlmcourse.papers.llava import LLaVA, Projector
-from vlmcourse.parts.generation import greedy_without
 from vlmcourse.parts.image_features import ImageFeatures
 from vlmcourse.parts.language import freeze, width
 from vlmcourse.recipes import frozen
@@ -214,15 +214,9 @@ def held_out_questions(kind: str, scale: Scale, count: int, things=(1, 4)) -> li
 def generate_answers(
     model: LLaVA, pages: Sequence[Page], size: int, max_new_tokens: int = 4
 ) -> list[str]:
-    """What the model writes after pages of a picture and a text, greedily, up to the full stop. size: of the pictures.
-
-    It never writes a placeholder, which would want a picture of its own.
-    """
+    """What the model writes after pages of a picture and a text, greedily, up to the full stop. size: of the pictures."""
     data = prompts.Prompts(pages, size, image_prefix(patches(model.vision)))
-    stop = vocabulary()[frozen.STOP]
-    words = greedy_without(model.image_token_id)
-    texts = generate_texts(model, data, max_new_tokens, sampler=words, stop=stop)
-    return [text.removesuffix(frozen.STOP).strip() for text in texts]
+    return generate_sentences(model, data, max_new_tokens)
 
 
 def question_accuracy(
