@@ -174,8 +174,6 @@ def claims_table() -> str:
         part = "" if found == "agrees" else reason_for(reason)
         if second[0] == "train-blind":
             part = "its captions name nothing by design"
-        if len(seeds) < max(len(one), len(other)):
-            part += f" ({first[0]}: seed {', '.join(map(str, seeds))} only)"
         lines.append(
             [
                 claim,

@@ -186,6 +186,26 @@ def kept_table(
     return markdown(("task", "gain by examples", *(names or ())), rows)
 
 
+def companions_sentence() -> str:
+    """POPE of lesson 13's bridge, trained on pictures with companions and without, several seeds."""
+    facts = evaluation.load_results("replicate_limits")
+
+    def accuracy(row: str, nouns: str) -> evaluation.Spread:
+        return evaluation.spread_over_seeds(facts["rows"], row, "pope", nouns, "accuracy")
+
+    said = []
+    for row, how in (("companions", "with"), ("no companions", "without")):
+        random, adversarial = (accuracy(row, nouns) for nouns in ("random", "adversarial"))
+        falls = evaluation.spread([a - b for a, b in zip(random.values, adversarial.values)])
+        said.append(
+            f"Trained **{how}** companions, its accuracy is {plain(random)} with random nouns and {plain(adversarial)} with "
+            f"adversarial ones; it falls by {plain(falls)}."
+        )
+    return (
+        f"Measured with {len(random.values)} seeds and {facts['count']} pictures: {' '.join(said)}"
+    )
+
+
 def limits_table() -> str:
     """The lecture's limits of Flamingo, with our measurements and verdicts."""
     rows = [
