@@ -235,6 +235,22 @@ def pre_norm(block, x, R, features, mask):
     return torch.cat([q, t + block.feedforward_text(block.norm_text(t))], 1)
 
 
+def norm_inside(block, x, R, features, mask):
+    x = x + block.norm(block.attention(x, mask=mask))
+    q, t = x[:, :R], x[:, R:]
+    if block.cross_attention is not None:
+        q = q + block.norm_cross_attention(block.cross_attention(q, context=features))
+    q = q + block.norm_queries(block.feedforward_queries(q))
+    return torch.cat([q, t + block.norm_text(block.feedforward_text(t))], 1)
+
+
+def without_last_norm(block, x, R, features, mask):
+    q = block.norm(x + block.attention(x, mask=mask))[:, :R]
+    if block.cross_attention is not None:
+        q = block.norm_cross_attention(q + block.cross_attention(q, context=features))
+    return q + block.feedforward_queries(q)
+
+
 def cross_at(block, x, R, features, mask, where):
     def cross(q, context):
         if block.cross_attention is None:
@@ -291,6 +307,10 @@ LAYER = {
     "LayerNorm after the text's feed-forward network": partial(ending, how="no norm"),
     "Did you forget the return?": lambda *args: None,
     "that is pre-norm": pre_norm,
+    "taken of what is added": norm_inside,
+    "LayerNorm after the queries' feed-forward network": lambda block, x, R, f, mask: torch.cat(
+        [without_last_norm(block, x, R, f, mask), layer(block, x, R, f, mask)[:, R:]], 1
+    ),
     "self-attention's residual": partial(layer, keep=0),
     "residual of the feed-forward": partial(layer, last=0),
     "mask is not used": lambda block, x, R, f, mask: layer(block, x, R, f, None),
@@ -323,6 +343,10 @@ def run(model, features, ids, mask, start=None, image=None, layers=None, end=lam
         x = one(x, count if R is None else R(ids), features, mask)
     x = end(x)
     return x[:, :count], x[:, count:]
+
+
+def cut_at(x, T):
+    return x[:, :-T], x[:, -T:]
 
 
 def norm_in_each(model, features, ids, mask):
@@ -364,6 +388,9 @@ RUN = {
         run, layers=lambda all: [lambda x, *rest, one=one: x + one(x, *rest) for one in all]
     ),
     "no gradient arrives": lambda m, f, *rest: run(m, f.detach(), *rest),
+    "cut at R, not at -T": lambda m, f, ids, mask: cut_at(
+        torch.cat(run(m, f, ids, mask), 1), ids.shape[1]
+    ),
 }
 
 
@@ -432,6 +459,7 @@ def sides(s, temperature, groups, smoothing, to_texts=None, to_images=None, own=
 
 
 ITC = {
+    "argument 2 gets no gradient": lambda s, t, g, e: itc(s, float(t), g, e),
     "smoothing is used in one direction": lambda s, t, g, e: sides(s, t, g, e, to_images=(t, 0.0)),
     "temperature is used in one direction": lambda s, t, g, e: sides(s, t, g, e, to_images=(1, e)),
     "smoothed twice": lambda s, t, g, e: itc(
@@ -793,6 +821,17 @@ def test_faults_and_variants_replace_parts_of_the_model():
         assert set(faults) <= set(PARTS)
 
 
+class QueriesOfOnePicture(torch.nn.Module):
+    """The queries with an axis for the batch, as a class token often has it."""
+
+    def __init__(self, R, D):
+        super().__init__()
+        self.q = torch.nn.Parameter(0.02 * torch.randn(1, R, D))
+
+    def forward(self, B):
+        return self.q.expand(B, -1, -1)
+
+
 def test_solutions_make_the_package_s_model():
     """The folded solutions, put together, have the package's losses with the package's weights."""
     from vlmcourse import recipes
@@ -800,6 +839,7 @@ def test_solutions_make_the_package_s_model():
     scale = Scale.of("smoke")
     first = recipes.get("blip2_stage1").train_or_load(scale).model
     parts = {name: solution(f"blip2.{name}") for name in PARTS}
+    parts["LearnedQueries"] = QueriesOfOnePicture  # (1, R, D) is right, too
     built = blip2_model.with_weights_of(first, parts)
     batch = blip2_measures.training_batch(scale, first.vision, 8)
     gaps = built_models.loss_differences(first, built, batch)

@@ -166,7 +166,7 @@ quiz("blip2.zero_queries")
 # |---|---|---|---|
 # | the paper's Figure 2 as booleans | ●●●○○ | ●●●●● | 12 |
 #
-# Write `qformer_mask`. Nobody may attend to padding, whatever the objective. Rows of padding are like rows of tokens.
+# Write `qformer_mask`. Nobody may attend to padding, whatever the objective. A row that belongs to padding follows the same rule as a token's row: only columns of padding are closed.
 
 
 # %%
@@ -462,7 +462,7 @@ itm_loss = check("blip2.itm_loss", itm_loss)
 # %% [markdown]
 # ### ITG: a caption through the queries
 #
-# The text begins with [DEC], "to signal the decoding task", and predicts each next token. It can't read the picture itself. So whatever it knows of the picture came through the queries. This trains their states inside the Q-Former to carry *all* that a caption says. But in each layer the text reads the queries as they enter it. So the final states $h_r$, which ITC, ITM and stage 2 read, get no gradient from ITG. In our two layers its gradient reaches the queries' output of layer 1.
+# The text begins with [DEC], "to signal the decoding task", and predicts each next token. It can't read the picture itself. So whatever it knows of the picture came through the queries. This trains their states inside the Q-Former to carry *all* that a caption says. But in each layer the text reads the queries as they enter that layer, not as they leave it. So the final states $h_r$, which ITC, ITM and stage 2 read, get no gradient from ITG. With our two layers, its gradient reaches the queries' states after the first layer, and no further.
 
 # %%
 quiz("blip2.leak")
@@ -523,7 +523,7 @@ history = blip2_model.train(yours, pairs, 4 if smoke else 200, on_step=LiveCurve
 plots.show(
     figures.losses(history, yours.qformer.config.vocabulary),
     "Figure 5. Your Q-Former: the three losses over training steps; each point is the mean of "
-    f"{figures.steps_per_point(history)} steps. Level lines: ITM that ignores its inputs, and the "
+    f"{figures.steps_per_point(history)} steps. Horizontal lines: ITM that ignores its inputs, and the "
     "least that ITC and ITG can reach with smoothed targets. What to "
     "see: ITM leaves its line only after some steps; ITG ends near its least, and ITC above its "
     "line, since captions repeat in a batch.",
@@ -573,7 +573,7 @@ plots.show(
 # %% [markdown]
 # Figure 7 shows one model. Over three seeds neither head is ahead (last table of "The paper beside ours").
 #
-# The paper says that ITM learns *fine-grained* alignment. ITM has what that needs: queries and text read each other. But what a model could learn and what it has learnt are two things. The shipped stage had 400 steps, and its wrong pairs mostly differ in a thing or a background. Lesson 08 asked the same of BLIP: both its heads failed at exchanged things. Models trained on minimal pairs only, in a small world, learnt it (its Figure 10).
+# The paper says that ITM learns *fine-grained* alignment. ITM has what that needs: queries and text read each other. But what a model could learn and what it has learnt are two things. The shipped stage had 400 steps, and its wrong pairs mostly differ in a thing or a background. Lesson 08 asked the same of BLIP: both its heads failed at exchanged things. Models trained on minimal pairs only, in a small world, learnt it (Figure 10 of lesson 08).
 #
 # ## 7. How many queries are used?
 #
@@ -670,7 +670,7 @@ plots.show(
 )
 plots.show(
     blip2_study.figure(study, "R@1", "R@1 (share)", 1 / 128),
-    "Figure 11. The same trainings: R@1 from picture to text, each by its own similarity. Dashed: "
+    "Figure 11. The same trainings: R@1 from picture to text, each by the similarity it was trained with. Dashed: "
     "guessing. What to see: whether more used queries mean better retrieval at equal steps.",
 )
 
@@ -813,7 +813,7 @@ print("the same loss as the package's:", abs(package - own) < 1e-3)
 # %% [markdown]
 # Now stage 2 of *your* Q-Former, before the shipped language model. It learns captions such as `cat blue .` of the same twelve things. The sequence is `<bos>`, the prefix, a full stop that ends it, then the caption; the first full stop is not scored. The projection starts with small weights, and its bias is the mean embedding of nouns and backgrounds; the paper's starts at random.
 #
-# Two runs have equal data and steps in stage 2. One begins with the Q-Former of section 5, which has had the steps of stage 1 besides. The other begins with an untrained one. The paper's Figure 5 makes this comparison. **The next cell takes 5 to 15 seconds on free cores.**
+# Two runs have equal data and steps in stage 2. One begins with the Q-Former of section 5, which was trained in stage 1 before. The other begins with an untrained one. The paper's Figure 5 makes this comparison. **The next cell takes 5 to 15 seconds on free cores.**
 
 # %%
 parts |= {"insert_prefix": insert_prefix, "prefix_loss": prefix_loss}
@@ -841,7 +841,7 @@ plots.show(
 )
 
 # %% [markdown]
-# This is one seed. Here the run after stage 1 doesn't start lower, but falls faster from the second point on, and ends lower. Both have learnt the training captions by then, and name held-out things and backgrounds about equally well. The shipped size doesn't repeat that early gain beyond noise: see Figure 18.
+# This is one seed, so your curves may differ from those of our run with the printed solutions. There the run after stage 1 doesn't start lower, but falls faster from the second point on, and ends lower. Both runs have learnt the training captions by then, and name held-out things and backgrounds about equally well. The shipped size doesn't repeat that early gain beyond noise: see Figure 18.
 
 # %% [markdown]
 # ## 9. What the language model makes of it
@@ -1001,7 +1001,7 @@ Markdown(tables.controls_table())
 # </details>
 #
 # <details><summary>Q: Why does ITG help retrieval, though retrieval uses ITC and ITM only?</summary>
-# ITC is satisfied with whatever separates this batch's captions. ITG needs everything that the caption says, so the states that the text reads keep more. The final states, which ITC compares, are computed from states that ITG has trained. The paper's Table 6 reports a small gain. So do our small trainings (last row of the claims' table).
+# ITC is satisfied with whatever separates this batch's captions. ITG needs everything that the caption says, so the states that the text reads keep more. The final states, which ITC compares, are computed from states that ITG has trained. The paper's Table 6 reports a small gain. Our small trainings show a larger one (last row of the claims' table).
 # </details>
 #
 # <details><summary>Q: LLaVA puts a linear map (later a small network) in place of the Q-Former and passes on every patch. What does it gain, and what does it lose?</summary>

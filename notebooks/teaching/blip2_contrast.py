@@ -89,6 +89,12 @@ def itc_inputs(generator: torch.Generator) -> tuple[list, dict]:
     return [normal(generator, B, B).tanh(), temperature, groups, smoothing], {}
 
 
+def learned_temperature(inputs: list, options: dict) -> tuple[list, dict]:
+    """The temperature as a tensor, as it is while it is learned."""
+    similarities, temperature, *rest = inputs
+    return [similarities, torch.tensor(temperature), *rest], options
+
+
 def itc(
     similarities: Tensor,
     temperature: float,
@@ -213,6 +219,13 @@ EXERCISES = {
                 reference.itc_loss,
                 1,
                 "the number is right, but no gradient arrives at the similarities.",
+            ),
+            gradient_rule(
+                "itc_loss",
+                lambda generator: learned_temperature(*itc_inputs(generator)),
+                reference.itc_loss,
+                2,
+                "the number is right, but no gradient arrives at similarities and temperature.",
             ),
         ),
         reference=reference.itc_loss,

@@ -65,6 +65,8 @@ def changed_layer(layer, x, R, features, mask, change: str = "") -> Tensor:
     norm_q, norm_t, start = layer.norm_queries, layer.norm_text, x
     if change == "pre-norm":
         return pre_norm(layer, x, R, features, mask)
+    if change == "norm inside the sum":
+        return norm_inside(layer, x, R, features, mask)
     ffn_q, ffn_t = {
         "exchanged": (ffn_t, ffn_q),
         "queries' for all": (ffn_q, ffn_q),
@@ -77,6 +79,7 @@ def changed_layer(layer, x, R, features, mask, change: str = "") -> Tensor:
         "queries' norm for all": (norm_q, norm_q),
         "text's norm for all": (norm_t, norm_t),
         "no norm of text": (norm_q, nn.Identity()),
+        "no norm of queries": (nn.Identity(), norm_t),
         "queries' branch for all": (norm_q, norm_q),
         "text's branch for all": (norm_t, norm_t),
     }.get(change, (norm_q, norm_t))
@@ -132,6 +135,16 @@ def pre_norm(layer, x, R, features, mask) -> Tensor:
     return torch.cat([queries, text + layer.feedforward_text(layer.norm_text(text))], dim=1)
 
 
+def norm_inside(layer, x, R, features, mask) -> Tensor:
+    x = x + layer.norm(layer.attention(x, mask=mask))
+    queries, text = x[:, :R], x[:, R:]
+    if layer.cross_attention is not None:
+        found = layer.cross_attention(queries, context=features)
+        queries = queries + layer.norm_cross_attention(found)
+    queries = queries + layer.norm_queries(layer.feedforward_queries(queries))
+    return torch.cat([queries, text + layer.norm_text(layer.feedforward_text(text))], dim=1)
+
+
 def layer_mistake(change: str = "") -> Callable:
     """What `run_layer` gives for it."""
     return partial(run_layer, partial(changed_layer, change=change))
@@ -144,6 +157,9 @@ def detached(*args) -> list[Tensor]:
 
 LAYER_MISTAKES = {
     "that is pre-norm: in BERT each LayerNorm stands after a sum.": layer_mistake("pre-norm"),
+    "each LayerNorm is taken of what is added; in BERT it is taken of the sum.": layer_mistake(
+        "norm inside the sum"
+    ),
     "self-attention's residual is missing.": layer_mistake("no residual"),
     "the residual of the feed-forward networks is missing.": layer_mistake("no last residual"),
     "the LayerNorms after the feed-forward networks are missing.": layer_mistake("no last norm"),
@@ -166,6 +182,9 @@ LAYER_MISTAKES = {
     ),
     "the LayerNorm after the text's feed-forward network is missing.": layer_mistake(
         "no norm of text"
+    ),
+    "the LayerNorm after the queries' feed-forward network is missing.": layer_mistake(
+        "no norm of queries"
     ),
     "the text stays as self-attention left it; its feed-forward network is missing.": (
         layer_mistake("text stays")

@@ -250,7 +250,7 @@ def about_recall(found: Mapping[str, float], gradient: Tensor) -> str:
         f"All queries reach {found['all']:.2f}; query {best} alone {highest:.2f}, the others alone {min(values):.2f} to "
         f"{max(values):.2f}. So queries that hardly ever win may still know much of the picture. Shares of "
         f"ITC's gradient at the queries' outputs (a training batch of 64): {shares}; each other one less than 0.01. ITM's "
-        "gradient reaches all outputs. ITG's reaches the queries' states before the last layer's output only."
+        "gradient reaches all outputs. ITG's ends at the states that enter the last layer."
     )
 
 

@@ -233,13 +233,12 @@ def with_weights_of(model: Stage1, parts: Parts) -> BuiltStage1:
     embedding = model.text_projection.out_features
     with seeded(0):
         built = BuiltStage1(c, parts, embedding)
-    (queries, _), *_ = built.qformer.queries.named_parameters()
     weights = {
-        f"qformer.queries.{queries}" if name == "qformer.queries" else name: value
-        for name, value in model.state_dict().items()
-        if not name.startswith("vision.")
+        name: value for name, value in model.state_dict().items() if not name.startswith("vision.")
     }
-    built.load_state_dict(weights)
+    (name, queries), *_ = built.qformer.queries.named_parameters()
+    learned = weights.pop("qformer.queries").reshape(queries.shape)  # (R, D), or as written
+    built.load_state_dict(weights | {f"qformer.queries.{name}": learned})
     return built.eval()
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from teaching import blip2_reference as reference
 from teaching.blip2_layers import config_of, randomise
-from teaching.exercises import Exercise, normal, number, rule
+from teaching.exercises import Exercise, normal, number, rule, rule_on
 from vlmcourse.papers.qformer import QFormerLayer
 from vlmgrader.checks import driver_source
 
@@ -28,9 +28,9 @@ class Small(nn.Module):
         randomise(self, seed)
 
 
-def run_inputs(generator: torch.Generator) -> tuple[list, dict]:
-    """A seed, a number of queries, features, ids, ITG's mask."""
-    R, T = number(generator, 2, 3), number(generator, 5, 6)
+def run_inputs(generator: torch.Generator, text: bool = True) -> tuple[list, dict]:
+    """A seed, a number of queries, features, ids, ITG's mask. text: or none, T = 0"""
+    R, T = number(generator, 2, 3), text * number(generator, 5, 6)
     B, width = R + 1, 2 * number(generator, 3, 4)
     ids = torch.randint(0, 12, (B, T), generator=generator)
     mask = reference.qformer_mask("itg", R, torch.ones(B, T, dtype=torch.bool))
@@ -137,6 +137,14 @@ def explain_run(got: object, *_) -> str | None:
     return None
 
 
+def explain_without_text(got: object, *_) -> str | None:
+    if isinstance(got, list) and isinstance(got[0], Tensor) and not got[0].shape[1]:
+        return (
+            "without a text (T = 0, as in stage 2) your result has no queries: cut at R, not at -T."
+        )
+    return None
+
+
 EXERCISES = {
     "run_qformer": Exercise(
         "Queries and text in one pass, and the mask decides what they know of each other.",
@@ -150,6 +158,15 @@ EXERCISES = {
                 explain=explain_run,
                 tolerance=1e-3,
                 rounds=2,
+            ),
+            rule_on(
+                "run_qformer",
+                partial(run_inputs, text=False),
+                run_mistake(),
+                driver=driver_source(run_model),
+                explain=explain_without_text,
+                tolerance=1e-3,
+                rounds=1,
             ),
         ),
         reference=reference.run_qformer,
