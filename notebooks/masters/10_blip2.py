@@ -523,8 +523,8 @@ history = blip2_model.train(yours, pairs, 4 if smoke else 200, on_step=LiveCurve
 plots.show(
     figures.losses(history, yours.qformer.config.vocabulary),
     "Figure 5. Your Q-Former: the three losses over training steps; each point is the mean of "
-    f"{figures.steps_per_point(history)} steps. Horizontal lines: ITM that ignores its inputs, and the "
-    "least that ITC and ITG can reach with smoothed targets. What to "
+    f"{figures.steps_per_point(history)} steps. Horizontal lines: ITM that ignores its inputs, "
+    "and the least that ITC and ITG can reach with smoothed targets. What to "
     "see: ITM leaves its line only after some steps; ITG ends near its least, and ITC above its "
     "line, since captions repeat in a batch.",
 )
@@ -670,8 +670,8 @@ plots.show(
 )
 plots.show(
     blip2_study.figure(study, "R@1", "R@1 (share)", 1 / 128),
-    "Figure 11. The same trainings: R@1 from picture to text, each by the similarity it was trained with. Dashed: "
-    "guessing. What to see: whether more used queries mean better retrieval at equal steps.",
+    "Figure 11. The same trainings: R@1 from picture to text, each by the similarity that it was "
+    "trained with. Dashed: guessing. What to see: whether more used queries mean better retrieval at equal steps.",
 )
 
 # %%
