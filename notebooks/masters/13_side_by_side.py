@@ -7,7 +7,7 @@
 # - build two small bridges from an image encoder to a frozen language model, one of them without training;
 # - judge differences over seeds by a stated rule;
 # - measure how often a system names what isn't on the picture, so that a habit of saying yes is noticed;
-# - spoil the examples of a prompt, and tell a task that is learnt from them from one that was known before.
+# - spoil the examples of a prompt, and say whether a task is learnt from them or was known before.
 #
 # | | |
 # |---|---|
@@ -136,7 +136,7 @@ quiz("side_by_side.fair")
 #
 # ### Pictures with habits
 #
-# On the web, forks come with knives. A system that learns from such pictures can guess. We want to catch it guessing, so our training pictures have **habits** that we know. There are 24 nouns, four of them **popular**. Each noun has a **companion**. One noun is drawn first, every third time among the popular ones. In most pictures a second thing joins it, nine times in ten its companion. Held-out pictures show combinations that training never showed, and have no such habits.
+# On the web, forks come with knives. A system that learns from such pictures can guess. We want to catch it guessing, so our training pictures have **habits** that we know. There are 24 nouns, four of them **popular**. Each noun has a **companion**. One noun is drawn first, with probability 1/3 among the popular ones. In most pictures a second thing joins it, nine times in ten its companion. Held-out pictures show combinations of things and background that training never showed, and have no such habits.
 
 # %%
 plots.show(
@@ -315,7 +315,7 @@ plots.show(
 Markdown(tables.model_sentence())
 
 # %% [markdown]
-# Two rows surprise. The linear map names few nouns here, though your matrix named most of them in Figure 5. Both are one matrix, but yours was found in closed form, for 24 nouns instead of all. And BLIP-2 is at chance for names, Flamingo for names and nearly so for kinds.
+# Three rows surprise. The linear map names few nouns here, though your matrix named most of them in Figure 5. Both bridges are single matrices, but yours was found in closed form, for 24 nouns instead of all. And BLIP-2 is at chance for names, Flamingo for names and nearly so for kinds.
 #
 # Which differences count? A gap between two means says little while we don't know by how much seeds differ. The course's rule needs two things. The first system must be ahead in *every* seed. And the mean gap must exceed two **pooled standard deviations**,
 #
@@ -371,7 +371,7 @@ compare = check("side_by_side.compare", compare)
 # |---|---|---|---|
 # | name a winner only where there is one | ●●○○○ | ●●●●○ | 7 |
 #
-# Write `leaders`. The best system is the one with the highest mean. Return its name and the names of all systems that it isn't `"higher"` than, in the order of `scores`. `compare` is a function like yours.
+# Write `leaders`. The best system is the one with the highest mean. Return its name and the names of all systems for which `compare(best, it)` isn't `"higher"`, in the order of `scores`. `compare` is a function like yours.
 
 
 # %%
@@ -653,7 +653,7 @@ print("Your trained MLP without calibration (claimed if likelier than 1/24):")
 print(", ".join(f"{sampler} {likely[sampler]['accuracy']:.2f}" for sampler in likely))
 
 # %% [markdown]
-# The questions with yes are the same for all three kinds of absent nouns. So a lower accuracy comes from absent nouns that are claimed. POPE's finding is that what training often showed together is invented together. A gap above two deviations for adversarial nouns agrees with it. The other systems are the control. Their training pictures had no such habit: those of the shipped systems were drawn without companions, and your closed-form map was fitted to pictures of one thing. But the closed-form map falls, too. So adversarial nouns may also be harder for another reason, such as companions that look alike (a dog and a fox). What the habit adds is the difference between both falls. It is smaller than two deviations here, so this one run doesn't show it.
+# The questions with yes are the same for all three kinds of absent nouns. So a lower accuracy comes from absent nouns that are claimed. POPE's finding is that what training often showed together is invented together. A gap above two deviations for adversarial nouns agrees with it. The other systems are the control. Their training pictures had no such habit: those of the shipped systems were drawn without companions, and your closed-form map was fitted to pictures of one thing. But the closed-form map's accuracy is lower, too, by just under two deviations. So adversarial nouns may also be harder for another reason, such as companions that look alike (a dog and a fox). What the habit adds is the MLP's fall minus the map's. It is smaller than two deviations here, so this one run doesn't show it.
 #
 # A fairer control is your MLP, trained in the same way on pictures **without** companions: then adversarial nouns have nothing but their likeness. We trained both kinds on more seeds and asked about more pictures.
 
@@ -826,7 +826,7 @@ kept_share = check("side_by_side.kept_share", kept_share)
 Markdown(tables.kept_table(spoiled, kept_share, 0.1))
 
 # %% [markdown]
-# Where the table has dashes, examples bring no gain, and spoiling them shows nothing. If the score is high all the same, the task was *known*, and the question's words alone locate it. A task with a gain that wrong answers destroy is *learnt* from the examples. A negative share says that wrong examples do harm: Flamingo takes the wrong names from them.
+# Where the table has dashes, examples bring no gain, and spoiling them shows nothing. If the score is high all the same, the task was *known*, and the question's words alone locate it. A task with a gain that wrong answers destroy is *learnt* from the examples. A clearly negative share for wrong answers says that wrong examples do harm: Flamingo takes the wrong names from them. A smaller one, as for grey example pictures, may be noise: there are few prompts.
 #
 # There is a third case. Examples that only locate a task bring a gain, and most of it stays when their answers are wrong. Min et al. found many such cases in large language models. Neither of our two tasks is of this kind.
 #
