@@ -671,7 +671,8 @@ plots.show(
 plots.show(
     blip2_study.figure(study, "R@1", "R@1 (share)", 1 / 128),
     "Figure 11. The same trainings: R@1 from picture to text, each by the similarity that it was "
-    "trained with. Dashed: guessing. What to see: whether more used queries mean better retrieval at equal steps.",
+    "trained with. Dashed: guessing. What to see: whether more used queries mean better "
+    "retrieval at equal steps.",
 )
 
 # %%
