@@ -343,6 +343,9 @@ GAIN = {
         first=lambda f, s: sum(g for g in f if g > 0) / max(1, sum(g > 0 for g in f))
     ),
     "two means over different tasks": two_means,
+    "the share was rounded": with_gaps(
+        second=lambda f, s: round(sum(g > 0 for g in f) / len(f), 1)
+    ),
     "without both scores is left out": only_high_filled,
     "stays as it is were left out": with_gaps(
         first=lambda f, s: sum(f) / sum(g != 0 for g in f),
@@ -569,6 +572,7 @@ COPY = {
     "names[-1]": counted(last=-2),
     "the last example shows the answer": counted(third=lambda n, a: a in n[:-1]),
     "the last two numbers are exchanged": counted(order=(0, 2, 1)),
+    "the second number isn't right": voting(lambda n: ""),
     "a tie counts as right for each": any_of_a_tie,
     "by the alphabet": by_alphabet,
     "broken by the alphabet": lambda s, a: by_alphabet(s, a, True),
@@ -610,6 +614,7 @@ ENSEMBLE = {
     "log-probability of each option": over(lambda x: x.amin(0)),
     "divided by the number of examples": over(lambda x: x.sum(0) / 4),
     "normalised once more": over(lambda x: x.mean(0).softmax(0)),
+    "the paper averages log-probabilities": over(lambda x: x.exp().mean(0)),
     "the median is returned": over(lambda x: x.median(0).values),
     "read from its end": over(lambda x: x.mean(0), lambda e, o: [e[i] for i in o[::-1]]),
     "the most certain order": over(lambda x: max(x, key=lambda row: row.max())),

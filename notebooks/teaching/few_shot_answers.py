@@ -131,7 +131,8 @@ def gain_inputs(generator: torch.Generator) -> tuple[list, dict]:
     """A table with four numbers of examples; asked for are the two in the middle, so none can be guessed."""
     tasks = ["OKVQA", "VQAv2", "COCO", "VATEX", "STAR", "RareAct", "VizWiz", "NextQA"]
     tasks = tasks[: number(generator, 6, 8)]
-    least, low, high, most = sorted(shuffled(generator, (0, 1, 2, 4, 8, 16, 32))[:4])
+    low, high = sorted(shuffled(generator, (1, 2, 4, 8, 16))[:2])
+    least, most = 0, 32
     scores: dict[str, dict[int, float | None]] = {
         task: {
             n: round(20 + 60 * torch.rand((), generator=generator).item(), 1)
@@ -260,6 +261,10 @@ GAIN_MISTAKES: dict = {
     "two means over different tasks were subtracted; only tasks with both scores count.": (
         mean_difference
     ),
+    "the share was rounded; return it as it is.": lambda *args: [
+        gains(*args)[0],
+        round(gains(*args)[1], 1),
+    ],
     "both numbers are exchanged.": lambda *args: gains(*args)[::-1],
     "the first number is the median.": (
         first_by(lambda found: float(torch.tensor(found).double().quantile(0.5))),

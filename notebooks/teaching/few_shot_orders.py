@@ -47,8 +47,9 @@ def inverse(orders) -> list:
 
 
 ENSEMBLE_MISTAKES: dict[str, Callable] = {
-    "probabilities were averaged; the paper averages log-probabilities.": combined(
-        lambda x: x.exp().mean(0).log()
+    "probabilities were averaged; the paper averages log-probabilities.": (
+        combined(lambda x: x.exp().mean(0).log()),
+        combined(lambda x: x.exp().mean(0)),
     ),
     "the sum is returned; a mean is wanted.": combined(lambda x: x.sum(0)),
     "the sum was divided by the number of examples; divide by the number of orders.": combined(

@@ -10,6 +10,7 @@ from teaching import few_shot_reference as reference
 from teaching.exercises import Exercise, normal, number, pure_rule, rule
 from teaching.frozen_prompts import shuffled
 from vlmcourse.world.tokenizer import INVENTED
+from vlmgrader.checks import differs
 
 
 def rices_inputs(generator: torch.Generator) -> tuple[list, dict]:
@@ -201,6 +202,20 @@ COPY_MISTAKES: dict[str, Callable] = {
 }
 
 
+def explain_copying(got: object, wanted: list, *_) -> str | None:
+    """Which of the three numbers is wrong, if it is the second alone."""
+    if (
+        isinstance(got, (list, tuple))
+        and len(got) == 3
+        and not differs(got[::2], wanted[::2], 1e-4)
+    ):
+        return (
+            "the second number isn't right: the most frequent name is the rule's answer, "
+            "of several the one nearest to the end."
+        )
+    return None
+
+
 EXERCISES = {
     "rices": Exercise(
         "The most similar pictures by cosine, the nearest last.",
@@ -216,6 +231,7 @@ EXERCISES = {
                 reference.copy_scores,
                 COPY_MISTAKES,
                 "the caller's lists were changed: names[::-1] is a new list, names.reverse() isn't.",
+                explain_copying,
                 rounds=8,
             ),
         ),
