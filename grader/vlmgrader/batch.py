@@ -14,10 +14,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vlmgrader import backup
+from vlmgrader import backup, gradebook, groups
 from vlmgrader import course as courses
 from vlmgrader.cells import uses
 from vlmgrader.course import Assignment, Course
+from vlmgrader.groups import Group
 from vlmgrader.sandbox import Limits, NoSandbox, Sandbox
 from vlmgrader.session import clear_leftovers
 
@@ -65,8 +66,6 @@ def state(plan: Plan, student: str) -> str:
 
 def grade(plan: Plan, student: str) -> dict:
     """One submission, from its folder to the gradebook. Never raises for what a student did."""
-    from vlmgrader.gradebook import forget
-
     began = time.monotonic()
     outcome = {
         "student": student,
@@ -89,13 +88,13 @@ def grade(plan: Plan, student: str) -> dict:
             reason=f"the grader itself failed: {type(error).__name__}: {str(error)[:300]}",
         )
     if outcome["status"] != "graded":
-        forget(plan.assignment, student)
+        gradebook.forget(plan.assignment, student)
     outcome["seconds"] = round(time.monotonic() - began, 2)
     return outcome
 
 
 def _grade(plan: Plan, student: str) -> dict:
-    from vlmgrader import gradebook, preflight
+    from vlmgrader import preflight
     from vlmgrader.judge import Judge
 
     assignment = plan.assignment
@@ -158,7 +157,10 @@ def _stage(files: list[Path], folder: Path, staged: Path, assignment: Assignment
 
 
 def run(plan: Plan, students: list[str], workers: int = 1, force: bool = False) -> Iterator[dict]:
-    """Grades what isn't graded yet (force: all) and yields each outcome as it is kept. One run at a time per course."""
+    """Grades what isn't graded yet (force: all) and yields each outcome as it is kept. One run at a time per course.
+
+    Of a group the submission that counts is graded, and the outcome is that of all members.
+    """
     from vlmgrader.workers import grade_all
 
     course = plan.assignment.course
@@ -169,31 +171,65 @@ def run(plan: Plan, students: list[str], workers: int = 1, force: bool = False) 
         book = course.folder / "gradebook.db"
         backup.check(book)
         course.add_students()
-        todo, earlier = [], {}
-        for student in students:
-            known = courses.read_json(outcome_file(plan.assignment, student))
+        todo, earlier = {}, {}
+        for group in in_groups(plan.assignment, students):
+            known = courses.read_json(outcome_file(plan.assignment, group.lead))
             if known and not force and _is_done(plan, known):
-                yield {**known, "again": False}
+                yield from _keep_outcomes(plan.assignment, group, known, again=False)
             else:
-                outcome_file(plan.assignment, student).unlink(missing_ok=True)
-                earlier[student] = _earlier(known)
-                todo.append(student)
-        for outcome in grade_all(plan, todo, min(workers, max(1, len(todo)))):
+                _take_over(plan.assignment, group.lead, known or {})
+                outcome_file(plan.assignment, group.lead).unlink(missing_ok=True)
+                earlier[group.lead] = _earlier(known)
+                todo[group.lead] = group
+        for outcome in grade_all(plan, list(todo), min(workers, max(1, len(todo)))):
             outcome["earlier"] = earlier[outcome["student"]]
-            path = outcome_file(plan.assignment, outcome["student"])
-            courses.write(path, courses.json.dumps(outcome, indent=1))
-            yield {**outcome, "again": True}
+            yield from _keep_outcomes(
+                plan.assignment, todo[outcome["student"]], outcome, again=True
+            )
         if todo:
             backup.keep(book)
 
 
+def in_groups(assignment: Assignment, students: list[str]) -> list[Group]:
+    """These students, with all members of their groups; who is in none is a group of one."""
+    by_student = {student: Group("", (student,), student) for student in students}
+    by_student |= groups.of(assignment)
+    return list(dict.fromkeys(by_student[student] for student in students))
+
+
+def _keep_outcomes(
+    assignment: Assignment, group: Group, outcome: dict, again: bool
+) -> Iterator[dict]:
+    """Writes the outcome of a submission for each member of its group, where that is new, and gives them."""
+    of_group, graded = group.as_json(), outcome["status"] == "graded"
+    outcome = {name: value for name, value in outcome.items() if name not in groups.KEYS}
+    for member in group.members:
+        own = {**outcome, "student": member, **of_group}
+        if group.name and not graded:
+            gradebook.forget(assignment, member)
+        elif group.name:
+            gradebook.refresh(assignment, member, own)
+            own |= gradebook.scores(assignment, member) or {}
+        path = outcome_file(assignment, member)
+        if courses.read_json(path) != own:
+            courses.write(path, courses.json.dumps(own, indent=1))
+        yield {**own, "again": again}
+
+
+def _take_over(assignment: Assignment, student: str, known: dict) -> None:
+    """Who handed in after another member of the group keeps what a human gave to that submission."""
+    if known.get("submitted_by", student) != student:
+        gradebook.share(assignment, known["submitted_by"], student)
+
+
 def _is_done(plan: Plan, known: dict) -> bool:
     """Nothing that the outcome depends on has changed, and the gradebook knows of it."""
-    from vlmgrader.gradebook import scores
-
-    if known.get("state") != state(plan, known["student"]):
+    if known.get("state") != state(plan, known["student"]) or _is_shared(known):
         return False
-    return known["status"] != "graded" or scores(plan.assignment, known["student"]) is not None
+    return (
+        known["status"] != "graded"
+        or gradebook.scores(plan.assignment, known["student"]) is not None
+    )
 
 
 def _earlier(known: dict | None) -> list[dict]:
@@ -230,6 +266,15 @@ def everyone(assignment: Assignment) -> list[str]:
     roster = assignment.course.roster()
     strangers = sorted(name for name in there - set(roster) if courses.STUDENT.fullmatch(name))
     return [*roster, *strangers]
+
+
+def submissions(assignment: Assignment) -> dict[str, dict]:
+    """The outcomes that are kept, a group counted once: that of whose submission counts."""
+    return {name: known for name, known in outcomes(assignment).items() if not _is_shared(known)}
+
+
+def _is_shared(outcome: dict) -> bool:
+    return outcome.get("submitted_by", outcome["student"]) != outcome["student"]
 
 
 def outcomes(assignment: Assignment) -> dict[str, dict]:

@@ -30,9 +30,10 @@ def release(
     assignments: Ours = None,
 ) -> None:
     """Make the students' notebook in release/, and tell the gradebook about the assignment and roster.csv."""
-    from vlmgrader import late
+    from vlmgrader import groups, late
 
     assignment = find_assignment(name, course, assignments)
+    groups.read(assignment.course)
     print(f"Hand this out: {assignment.release()}")
     if due:
         print(f"Due {late.due(assignment, due):%Y-%m-%d %H:%M} UTC")
@@ -69,9 +70,11 @@ def collect(
     assignments: Ours = None,
 ) -> None:
     """Sort a download into submitted/, by the ids of the roster."""
+    from vlmgrader import groups
     from vlmgrader.collect import collect as sort_in
 
-    collected = sort_in(find_assignment(name, course, assignments), downloads, matching)
+    assignment = find_assignment(name, course, assignments)
+    collected = sort_in(assignment, downloads, matching)
     for label, names in (
         ("no student of the roster", collected.unmatched),
         ("left out", collected.left_out),
@@ -87,6 +90,8 @@ def collect(
         f"Collected {len(collected.students)} submissions; {len(collected.unmatched)} files fit nobody, "
         f"{len(collected.left_out)} were left out."
     )
+    for note in {group.note: None for group in groups.of(assignment).values() if group.note}:
+        print(note)
 
 
 @app.command()
@@ -151,8 +156,10 @@ def run(
     strangers = [name for name in student or [] if name not in everyone]
     if strangers:
         raise ValueError(f"not on the roster: {', '.join(strangers)}")
-    chosen, count = student or everyone, Counter()
-    for number, outcome in enumerate(batch.run(plan, chosen, workers, force), 1):
+    chosen, count = batch.in_groups(assignment, student or everyone), Counter()
+    total = sum(len(group.members) for group in chosen)
+    print(*(f"{group.note}\n" for group in chosen if group.note), sep="", end="")
+    for number, outcome in enumerate(batch.run(plan, student or everyone, workers, force), 1):
         count[outcome["status"]] += 1
         text = (
             f"{outcome['score']:g} of {outcome['max_score']:g}"
@@ -160,8 +167,10 @@ def run(
             else outcome["reason"]
         )
         mark = "" if outcome["again"] else " (already done)"
+        if outcome.get("submitted_by", outcome["student"]) != outcome["student"]:
+            mark += f" (handed in by {outcome['submitted_by']})"
         print(
-            f"[{number:4}/{len(chosen)}] {outcome['student']:24} {outcome['status']:8} {text}{mark}",
+            f"[{number:4}/{total}] {outcome['student']:24} {outcome['status']:8} {text}{mark}",
             flush=True,
         )
     print(f"{count['graded']} graded, {count['failed']} failed, {count['missing']} missing.")

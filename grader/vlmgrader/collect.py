@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
+from vlmgrader import groups
 from vlmgrader.course import Assignment, write
 from vlmgrader.matching import Matcher
 from vlmgrader.preflight import ALL_BYTES, FILES, harmless
@@ -46,6 +47,7 @@ def collect(assignment: Assignment, downloads: Path, matching: str | None = None
     matching  a regular expression with a group named student, where the names of files say it in another way
     """
     matcher = Matcher(assignment.course.roster(), matching)
+    groups.read(assignment.course)
     if not downloads.exists():
         raise ValueError(
             f"There is no {downloads}. Give the folder or the zip that the learning platform lets you download."

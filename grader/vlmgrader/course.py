@@ -1,6 +1,6 @@
 """A course on disk: nbgrader's folders and gradebook, the roster, and the trusted side of each assignment.
 
-roster.csv  nbgrader_config.py  gradebook.db
+roster.csv  groups.csv (optional)  nbgrader_config.py  gradebook.db
 source/ release/ submitted/ autograded/ feedback/      nbgrader's, one folder per assignment, then per student
 outcomes/   what the grader found, one file per submission      reports/   what instructors read
 """

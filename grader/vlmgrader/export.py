@@ -5,7 +5,7 @@ import io
 import re
 from pathlib import Path
 
-from vlmgrader import gradebook, late
+from vlmgrader import gradebook
 from vlmgrader.batch import everyone, outcomes
 from vlmgrader.course import Assignment, write
 
@@ -19,7 +19,7 @@ def plain(text) -> str:
 
 
 def rows(assignment: Assignment) -> list[dict]:
-    """One per student; blank where nothing was graded.
+    """One per student; blank where nothing was graded. Members of a group have its name, and who handed in for them.
 
     Tasks and open questions come from the gradebook, so that they agree with the score after a change by hand. A score
     that was made by something else than this grader is named in `reason`.
@@ -30,13 +30,15 @@ def rows(assignment: Assignment) -> list[dict]:
         outcome = recorded.get(student, {"status": "not run", "marks": {}, "reason": ""})
         who, graded = roster.get(student), outcome["status"] == "graded"
         if graded:
-            late.assign(assignment, student)
+            gradebook.refresh(assignment, student, outcome)
         now = gradebook.scores(assignment, student) if graded else None
         cells = gradebook.cell_scores(assignment, student) if now else {}
         row = {
             "id": student,
             "first_name": who.first_name if who else "",
             "last_name": who.last_name if who else "",
+            "group": outcome.get("group", ""),
+            "submitted_by": outcome.get("submitted_by", student),
             "status": outcome["status"],
             "score": f"{now['score']:g}" if now else "",
             "max_score": f"{now['max_score']:g}" if now else "",
@@ -71,7 +73,7 @@ def to_csv(assignment: Assignment, target: Path) -> Path:
     table = rows(assignment)
     sheet = csv.DictWriter(buffer, list(table[0]) if table else ["id"])
     sheet.writeheader()
-    texts = ("id", "first_name", "last_name", "reason", "comments")
+    texts = ("id", "first_name", "last_name", "group", "submitted_by", "reason", "comments")
     sheet.writerows(
         {key: plain(value) if key in texts else value for key, value in row.items()}
         for row in table

@@ -3,6 +3,7 @@
 import html
 import shutil
 
+from vlmgrader import gradebook
 from vlmgrader.batch import outcomes
 from vlmgrader.course import Assignment, write
 
@@ -33,18 +34,17 @@ def page(title: str, body: str) -> str:
 
 def feedback(assignment: Assignment, students: list[str] | None = None) -> dict[str, str]:
     """Writes feedback/<student>/<assignment>/<assignment>.html. Gives, by student, "" or what went wrong."""
-    api, errors = assignment.course.nbgrader(), {}
+    errors = {}
     for student, outcome in outcomes(assignment).items():
         if students and student not in students:
             continue
         folder = assignment.course.folder_for("feedback", assignment.name, student)
         if outcome["status"] == "graded":
-            done = api.generate_feedback(assignment.name, student, force=True)
-            errors[student] = (
-                ""
-                if done["success"]
-                else (done.get("error") or done.get("log", "nbgrader gave no reason"))[-500:]
-            )
+            errors[student] = _nbgraders_page(assignment, student, outcome)
+            if not errors[student]:
+                path = folder / f"{assignment.name}.html"
+                text = path.read_text(encoding="utf-8")
+                write(path, text.replace('<a name="top"></a>', _of_group(outcome), 1))
         elif outcome["status"] == "failed":
             shutil.rmtree(folder, ignore_errors=True)
             notes = "".join(f"<li>{html.escape(note)}</li>" for note in outcome["notes"])
@@ -52,9 +52,35 @@ def feedback(assignment: Assignment, students: list[str] | None = None) -> dict[
                 folder / f"{assignment.name}.html",
                 page(
                     f"{assignment.name}: not graded",
-                    f"<p>Your submission could not be graded: {html.escape(outcome['reason'])}</p>"
+                    f"{_of_group(outcome)}<p>Your submission could not be graded: {html.escape(outcome['reason'])}</p>"
                     f"<ul>{notes}</ul><p>Before you hand in again: <code>vlmgrader check {assignment.name}.ipynb</code></p>",
                 ),
             )
             errors[student] = ""
     return errors
+
+
+def _nbgraders_page(assignment: Assignment, student: str, outcome: dict) -> str:
+    """Made from the autograded notebook, which of a group only the one that handed in has. Gives "" or what went wrong."""
+    course, lead = assignment.course, outcome.get("submitted_by", student)
+    own, given = (
+        course.folder_for("autograded", assignment.name, name) for name in (student, lead)
+    )
+    try:
+        if lead != student:
+            gradebook.share(assignment, lead, student)
+            shutil.copytree(given, own)
+        done = course.nbgrader().generate_feedback(assignment.name, student, force=True)
+    finally:
+        if lead != student:
+            shutil.rmtree(own, ignore_errors=True)
+    why = "" if done["success"] else done.get("error") or done.get("log", "nbgrader gave no reason")
+    return why[-500:]
+
+
+def _of_group(outcome: dict) -> str:
+    """Whose work it is, as HTML; nothing for a student alone."""
+    if "group" not in outcome:
+        return ""
+    text = f"Group {outcome['group']}: {', '.join(outcome['members'])}. Handed in by {outcome['submitted_by']}."
+    return "".join(f"<p>{html.escape(line)}</p>" for line in (text, outcome["group_note"]) if line)

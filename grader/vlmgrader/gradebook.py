@@ -3,6 +3,7 @@
 import os
 import shutil
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -71,9 +72,13 @@ def record(
     write(folder / f"{assignment.name}.ipynb", nbformat.writes(notebook))
     if submitted:
         write(folder / "timestamp.txt", submitted.strftime("%Y-%m-%d %H:%M:%S UTC"))
+    return _patiently(lambda: _save(assignment, student, notebook, submitted))
+
+
+def _patiently(change: Callable[[], dict | None]) -> dict | None:
     for tries_left in range(TRIES - 1, -1, -1):
         try:
-            return _save(assignment, student, notebook, submitted)
+            return change()
         except (
             Exception
         ) as error:  # another process writes: SQLAlchemy wraps sqlite3's error in its own
@@ -105,6 +110,45 @@ def _save(
     SaveAutoGrades().preprocess(notebook, resources)
     late.assign(assignment, student)
     return scores(assignment, student)
+
+
+def share(assignment: Assignment, lead: str, member: str) -> dict | None:
+    """Gives a member of a group the lead's scores and comments; lateness stays the member's own. None where there are none."""
+    return _patiently(lambda: _share(assignment, lead, member))
+
+
+def _share(assignment: Assignment, lead: str, member: str) -> dict | None:
+    from nbgrader.api import Gradebook, MissingEntry
+
+    folder = assignment.course.folder_for("autograded", assignment.name, member)
+    shutil.rmtree(folder, ignore_errors=True)  # formgrader shows a group once
+    with Gradebook(assignment.course.db_url) as book:
+        try:
+            given = book.find_submission(assignment.name, lead)
+        except MissingEntry:
+            return None
+        book.update_or_create_submission(assignment.name, member, timestamp=given.timestamp)
+        for notebook in given.notebooks:
+            where = (notebook.name, assignment.name, member)
+            for grade in notebook.grades:
+                own = book.find_grade(grade.name, *where)
+                for part in ("auto_score", "manual_score", "extra_credit", "needs_manual_grade"):
+                    setattr(own, part, getattr(grade, part))
+            for comment in notebook.comments:
+                own = book.find_comment(comment.name, *where)
+                own.auto_comment, own.manual_comment = comment.auto_comment, comment.manual_comment
+        book.db.commit()
+    late.assign(assignment, member)
+    return scores(assignment, member)
+
+
+def refresh(assignment: Assignment, student: str, outcome: dict) -> None:
+    """What depends on others: the late penalty, and in a group what a human has given to its submission since."""
+    lead = outcome.get("submitted_by", student)
+    if lead != student:
+        share(assignment, lead, student)
+    else:
+        late.assign(assignment, student)
 
 
 def scores(assignment: Assignment, student: str) -> dict | None:

@@ -20,6 +20,7 @@ SECRET = (
     "/{assignments}/grader.toml",
     "*gradebook.db*",
     "*roster.csv",
+    "*groups.csv",
     "*/submitted/*",
     "*/autograded/*",
     "*/outcomes/*",

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from vlmgrader import charts, statistics
-from vlmgrader.batch import everyone, outcomes
+from vlmgrader.batch import everyone, submissions
 from vlmgrader.course import Assignment, write
 from vlmgrader.feedback import page
 from vlmgrader.gradebook import cell_scores, grade_cells, scores
@@ -16,7 +16,7 @@ MISTAKES = 12
 
 def report(assignment: Assignment) -> Path:
     """reports/<assignment>/class.html"""
-    recorded = outcomes(assignment)
+    recorded = submissions(assignment)
     graded = {
         student: outcome for student, outcome in recorded.items() if outcome["status"] == "graded"
     }
@@ -43,8 +43,9 @@ def _summary(assignment: Assignment, recorded: dict, now: dict) -> str:
     count = Counter(outcome["status"] for outcome in recorded.values())
     waiting = sum(bool(score and score["needs_manual_grade"]) for score in now.values())
     unsafe = sum(bool(outcome.get("unsafe")) for outcome in recorded.values())
+    together = sum("group" in outcome for outcome in recorded.values())
     summary = (
-        f"{len(everyone(assignment))} students: {count['graded']} graded, {count['failed']} failed, "
+        f"{len(everyone(assignment))} students{_counted(together)}: {count['graded']} graded, {count['failed']} failed, "
         f"{count['missing']} missing. {waiting} still have answers to be read by a human."
     )
     warning = (
@@ -55,11 +56,16 @@ def _summary(assignment: Assignment, recorded: dict, now: dict) -> str:
     return f"<p>{summary}</p>{warning}"
 
 
+def _counted(number: int) -> str:
+    return f" (groups, each counted once: {number})" if number else ""
+
+
 def _exceptions(recorded: dict) -> str:
     rows = [
-        (student, outcome["status"], "; ".join([outcome["reason"], *outcome["notes"]]).strip("; "))
+        (student, outcome["status"], "; ".join(filter(None, [outcome["reason"], *notes])))
         for student, outcome in recorded.items()
-        if outcome["status"] == "failed" or outcome["notes"]
+        if any(notes := [*outcome["notes"], outcome.get("group_note", "")])
+        or outcome["status"] == "failed"
     ]
     return (
         "<h2>Failed, repaired, noted</h2>" + _table(("student", "status", "what was found"), rows)
@@ -69,7 +75,7 @@ def _exceptions(recorded: dict) -> str:
 
 
 def _mistakes(graded: dict) -> list[str]:
-    """Mistakes that a check could name, and by how many students each was made."""
+    """Mistakes that a check could name, and in how many submissions each was made."""
     count: Counter = Counter()
     for outcome in graded.values():
         count.update(
@@ -84,16 +90,16 @@ def _mistakes(graded: dict) -> list[str]:
     if not rows:
         return []
     described = "; ".join(
-        f"{students} students in {task}: {message}" for students, task, message in rows[:5]
+        f"{students} submissions in {task}: {message}" for students, task, message in rows[:5]
     )
     drawn = _bars(
         [f"{task}: {message[:60]}" for _, task, message in rows],
         [students for students, _, _ in rows],
-        "students",
+        "submissions",
     )
     return [
         _picture("Mistakes that the checks could name", drawn, described),
-        _table(("students", "task", "mistake"), rows),
+        _table(("submissions", "task", "mistake"), rows),
     ]
 
 
@@ -126,7 +132,7 @@ def _tasks(assignment: Assignment, graded: dict) -> list[str]:
         )
         for task in task_statistics
     ]
-    heading = ("task", "mean", "all points", "none", "discrimination", "students")
+    heading = ("task", "mean", "all points", "none", "discrimination", "submissions")
     note = (
         "<p>Discrimination is the correlation of a task's points with those of the rest: near 0, or below, it measures "
         "something else than the other tasks.</p>"
@@ -137,10 +143,10 @@ def _tasks(assignment: Assignment, graded: dict) -> list[str]:
 def _distribution(points: list[float], best: float) -> tuple[bytes, str]:
     drawing, axes = charts.figure(7.5, 3)
     axes.hist(points, bins=20, range=(0, best or 1), color=charts.COLOURS[0], edgecolor="white")
-    axes.set(xlabel=f"points of {best:g}", ylabel="students")
+    axes.set(xlabel=f"points of {best:g}", ylabel="submissions")
     middle = statistics.median(points)
     described = f"lowest {min(points):g}, median {middle:g}, highest {max(points):g}"
-    return charts.png(drawing), f"Scores of {len(points)} students: {described}."
+    return charts.png(drawing), f"Scores of {len(points)} submissions: {described}."
 
 
 def _bars(names: list[str], values: list[float], label: str) -> bytes:

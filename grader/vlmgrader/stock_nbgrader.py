@@ -40,6 +40,10 @@ class GradeInSandbox(NbGraderPreprocessor):
         if ran.returncode or outcome.get("status") != "graded":
             reason = outcome.get("reason") or (ran.stderr.strip().splitlines() or ["no reason"])[-1]
             raise Refused(f"vlmgrader didn't grade {student}: {reason}")
+        if (lead := outcome.get("submitted_by", student)) != student:
+            raise Refused(
+                f"{student}'s group is graded by the submission of {lead}: autograde that one"
+            )
         graded = course / "autograded" / student / name / f"{name}.ipynb"
         return nbformat.read(graded, 4), resources
 
