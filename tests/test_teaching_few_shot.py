@@ -427,6 +427,19 @@ def as_words(examples, answer, options):
     return [(p, s.split()) for p, s in found], new
 
 
+def first_only(examples, answer, options):
+    following = dict(zip(options, [*options[1:], options[0]]))
+    found = []
+    for picture, sentence in examples:
+        words = sentence.split()
+        for place, word in enumerate(words):
+            if word in following:
+                words[place] = following[word]
+                break
+        found.append((picture, " ".join(words)))
+    return found, following[answer]
+
+
 RENAME = {
     "a renamed name": chained(1, True),
     "one replace() after the other": chained(-1, False),
@@ -437,6 +450,7 @@ RENAME = {
         named()(e, a, o)[1],
     ),
     "are exchanged in your result": lambda e, a, o: named()(e, a, o)[::-1],
+    "changes the first only": first_only,
     "the order of the examples is reversed": lambda e, a, o: (
         named()(e, a, o)[0][::-1],
         named()(e, a, o)[1],

@@ -73,7 +73,7 @@ print("a page of our training data, as its text:")
 print(interleaved.interleaved_text(web.names(1, web.rng("a page of names", 1))))
 
 # %% [markdown]
-# In our texts a full stop follows each `<image>`; the paper has none there. A picture stands where a description would stand, and in the texts of our language model descriptions end with a full stop. To **bind** a name is to learn from the prompt which thing it names. Without the full stop our model didn't learn this in the same number of steps.
+# In our texts a full stop follows each `<image>`; the paper has none there. A picture stands where a description would stand, and in the texts of our language model descriptions end with a full stop. To **bind** a name is to learn from the prompt which thing it names. Without the full stop our model didn't learn to bind names in the same number of steps.
 
 # %% [markdown]
 # ### Exercise 1 · A prompt with tags
@@ -82,7 +82,7 @@ print(interleaved.interleaved_text(web.names(1, web.rng("a page of names", 1))))
 # |---|---|---|---|
 # | examples and a query as one text, with its pictures | ●●○○○ | ●●●●● | 8 |
 #
-# Write `few_shot_prompt`. It returns the text and the list of pictures, in the order of their tags. An example of a result's text, with one example: `<image> . this is a dax . <EOC> <image> . this is a`. Tokens are separated by one space. The sentences come without their full stops.
+# Write `few_shot_prompt`. It returns the text and the list of pictures, in the order of their tags. With one example the text is, for instance: `<image> . this is a dax . <EOC> <image> . this is a`. Tokens are separated by one space. The sentences come without their full stops.
 
 
 # %%
@@ -142,7 +142,7 @@ quiz("few_shot.last_image")
 Markdown(published("flamingo-data").markdown())
 
 # %% [markdown]
-# The first was made for the paper: **M3W** (MultiModal MassiveWeb), text and images of 43 million web pages. From a page the paper takes 256 tokens and at most five images. Only here does a training text have several pictures. A text near a picture may be about the picture above it or the one below it. So at random, with probability $p_{next} = 1/2$, each text is tied to the next picture in place of the previous one (Sec. A.3.2 in the appendix).
+# The first is new: **M3W** (MultiModal MassiveWeb), text and images of 43 million web pages. From a page the paper takes 256 tokens and at most five images. Only here does a training text have several pictures. A text near a picture may be about the picture above it or the one below it. So for each page, with probability $p_{next} = 1/2$, every text is tied to the next picture in place of the previous one (Sec. A.3.2 in the appendix).
 #
 # Our small counterparts, with one text of each:
 
@@ -469,14 +469,14 @@ plots.show(
 Markdown(tables.in_context_sentence())
 
 # %% [markdown]
-# Names are the case in which examples *must* help. A question about a fact says itself what is wanted. The next table has such questions, put to the three models of Figure 8 (48 nouns, one thing on each picture); *what* asks for the thing itself. As in Figure 6, they choose among all answers of a kind. Two columns say how many these are, and how often the commonest answer is right. This share is of the questions without examples; those with four are other questions of the same kinds.
-#
-# Purposes weren't asked on these models' training pages, either. Yet they answer most of these questions: the language model had read the facts in its texts. The shipped model of Figure 6 doesn't answer them. It was trained on all nouns, and with several things on a picture. Which of the two matters, we haven't tried.
+# Names are the case in which examples *must* help. A question about a fact says itself what is wanted. The next table has such questions, put to the three models of Figure 8 (48 nouns, one thing on each picture); *what* asks for the thing itself. As in Figure 6, they choose among all answers of a kind. The commonest answer's share is counted on the questions without examples; those with four are other questions of the same kinds.
 
 # %%
 Markdown(tables.knowledge_table())
 
 # %% [markdown]
+# Purposes weren't asked on these models' training pages, either. Yet these models answer most of these questions: the language model had read the facts in its texts. The shipped model of Figure 6 doesn't answer them. It was trained on all nouns, and with several things on a picture. Which of the two matters, we haven't tried.
+#
 # ## 5. Are the examples used?
 #
 # A rising curve alone proves little: examples also show the form of an answer and which answers are likely. The control of lesson 07 gives each prompt the example pictures of *another* prompt. If the score then falls to chance, the pictures were used. A second control asks for more: with other names in the examples, the answer must **follow** them.
@@ -796,7 +796,7 @@ print(f"equal those of the package: {same}")
 # %% [markdown]
 # ### Which way did it move?
 #
-# Films of one thing that moves left, right, up or down; the prompt is `<image> . a dog moves`. There are two controls: the first frame alone, repeated, and the film backwards. For all of them we count answers that are the film's *own* direction, before it was turned round. A model that reads the order of frames must answer backwards films with the opposite direction, so nearly never with the film's own. Before you look: what will a model score on backwards films that doesn't read the order?
+# Films of one thing that moves left, right, up or down; the prompt is `<image> . a dog moves`. There are two controls: the first frame alone, repeated, and the film backwards. For backwards films, too, we count the *own* direction, that of the film before it was turned round. A model that reads the order of frames must answer backwards films with the opposite direction, so nearly never with the film's own. Before you look: what will a model score on backwards films that doesn't read the order?
 #
 # In our pictures of one thing it stands near one of five usual places: the middle, or the middle of a quarter. In one kind of film it moves *around a usual place*, from one side of it to the other. Then an exact look at the first frame gives much away: a thing left of such a place will move right. In the other kind it starts *anywhere*.
 

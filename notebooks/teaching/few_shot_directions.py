@@ -90,7 +90,7 @@ def about_runs(language_model: nn.Module) -> str:
         f"of {plain(full)}.\n"
         f"- All others: {steps} steps in a world of {nouns} nouns, with an earlier language model. The full model has an "
         f"overall score of {plain(earlier)}; it had hardly learnt to bind names ({plain(names)} of four, guessing 0.25).\n\n"
-        "The first three rows (examples, sizes, fine-tuning) are of the world of 48 nouns, too. The language models of "
+        "The first four rows (examples, sizes, fine-tuning, names) are of the world of 48 nouns, too. The language models of "
         f"{' and '.join(f'{number:,}' for number in sorted(set(parameters.values())))} parameters have read the same texts "
         "in as many steps. Fine-tuning asks questions of the kinds that are tested, about training pictures."
     )

@@ -113,6 +113,7 @@ def rename_inputs(generator: torch.Generator) -> tuple[list, dict]:
         [pictures[i], words[number(generator, 0, 2)].format(options[which])]
         for i, which in enumerate(order)
     ]
+    examples.append([pictures[-1], "a {} beside a {}".format(*shuffled(generator, options)[:2])])
     return [examples, options[number(generator, 0, 3)], options], {}
 
 
@@ -137,6 +138,14 @@ def one_after_the_other(turn: int = 1, answered: bool = False) -> Callable:
         return [changed, replaced(answer) if answered else dict(pairs)[answer]]
 
     return answer_by
+
+
+def first_name_only(examples, answer, options) -> list:
+    new, changed = dict(zip(options, options[1:] + options[:1])), []
+    for picture, sentence in examples:
+        old = next(word for word in sentence.split() if word in options)
+        changed.append([picture, sentence.replace(old, new[old], 1)])
+    return [changed, new[answer]]
 
 
 def moved_pictures(examples, answer, options) -> list:
@@ -179,6 +188,7 @@ RENAME_MISTAKES: dict = {
         renamed(e, a, o)[0][::-1],
         renamed(e, a, o)[1],
     ],
+    "a sentence may have several names: yours changes the first only.": first_name_only,
     "only the first example was renamed.": lambda e, a, o: [
         [renamed(e, a, o)[0][0], *e[1:]],
         renamed(e, a, o)[1],
