@@ -151,11 +151,11 @@ GESTURES: dict[str, dict[str, Gesture]] = {
     },
     "sampling": {
         "hover a word": hover("[data-node='0 2']"),
-        "take a word": press("Step"),
+        "take a word": press("Take word"),
         "click a word": click("[data-path]:nth-of-type(3)"),
         "arrow back": key(".tree", "ArrowLeft"),
         "nucleus": press("nucleus"),
-        "draw a word": press("Step"),
+        "draw a word": press("Draw word"),
         "slide p by keyboard": key("input[type=range]", "ArrowRight"),
         "slide p by dragging": drag("input[type=range]", 60),
         "temperature": write("temperature", "3"),
@@ -166,7 +166,7 @@ GESTURES: dict[str, dict[str, Gesture]] = {
         "hover a beam": hover("[data-node='1 3']"),
         "beams a step back": key(".tree", "ArrowLeft"),
         "beam by arrow key": key(".tree", "ArrowDown"),
-        "another prompt": choose("prompt", "this is a"),
+        "another prompt": choose("prompt", "a photo of a"),
     },
     "clip": {
         "click a picture": click("[data-picture='5']"),

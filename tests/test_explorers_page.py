@@ -14,10 +14,11 @@ import torch
 pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
 
 from benchmarks import browser, gestures  # noqa: E402
-from vlmcourse import world  # noqa: E402
+from vlmcourse import recipes, world  # noqa: E402
 from vlmcourse.parts.generation import beam_search  # noqa: E402
 from vlmcourse.parts.layers import TanhGate  # noqa: E402
 from vlmcourse.parts.masks import phi  # noqa: E402
+from vlmcourse.training.scale import Scale  # noqa: E402
 from vlmcourse.widgets import explorers, interactive  # noqa: E402
 from vlmcourse.widgets.explorer import MIME, picture_address, source  # noqa: E402
 from vlmcourse.widgets.explorers import few_shot, gates, masks, sampling, scene  # noqa: E402
@@ -165,7 +166,7 @@ def test_the_browser_decodes_as_the_course_does(chromium):
             assert written.split() == convert.convert_ids_to_tokens(found), beams
         gestures.press("nucleus")(page.locator(".explorer"))
         page.get_by_label("p", exact=True).fill("0.05")
-        gestures.press("Step")(page.locator(".explorer"))
+        gestures.press("Draw word")(page.locator(".explorer"))
         assert page.locator("[data-kind=kept], [data-kind=taken]").count() <= 2
         assert page.locator(".explorer strong").inner_text() == tree[""]["words"][0]
 
@@ -203,16 +204,87 @@ def test_without_a_kernel_a_walk_takes_saved_words_and_comes_to_its_end(chromium
             live = [f"{first_word} {word}" for word in named(first_word) if word != sampling.END]
             assert sum(path in tree for path in live) >= 1
         board.locator("[data-path='white']").click()
-        unsaved = next(
-            word for word in named("white") if f"white {word}" not in tree and word != sampling.END
-        )
-        board.locator(f"[data-path='white {unsaved}']").click()
-        assert "is not saved on this page" in root.inner_text()
+        offered = board.locator("[data-path^='white ']")
+        paths = offered.evaluate_all("boxes => boxes.map((box) => box.dataset.path)")
+        assert paths and all(path in tree or path.endswith(f" {sampling.END}") for path in paths)
         assert page.locator(".explorer strong").inner_text() == "white"
-        assert page.get_by_role("button", name="Step", exact=True).is_enabled()
+        assert page.get_by_role("button", name="Take word", exact=True).is_enabled()
         for method in ("greedy", "nucleus", "beam search"):  # words are taken by hand alone
             gestures.press(method)(root)
             assert board.locator("[data-kind]").count() and not board.locator("[data-path]").count()
+
+
+def test_nucleus_says_one_temperature_what_can_be_drawn_and_with_which_share(chromium):
+    with gestures.explorer_page(chromium, "sampling") as page:
+        root = page.locator(".explorer")
+        gestures.press("nucleus")(root)
+        page.get_by_label("p", exact=True).fill("0.05")
+        page.locator("[data-node='0 0']").hover()
+        assert "It is drawn with certainty." in root.inner_text()
+        assert re.search(r"drawn with (\.\d\d) / \1 = 1\.00\.", root.inner_text())
+        page.get_by_label("p", exact=True).fill("0.8")
+        page.get_by_label("temperature", exact=True).fill("2.2")
+        gestures.press("Draw word")(root)
+        taken = page.locator("[data-kind=taken] text").nth(1).text_content()
+        said = re.search(r"At temperature 2\.2, before the cut: (\.\d+)\.", root.inner_text())[1]
+        assert float(said) == pytest.approx(float(taken), abs=0.0051)
+        for column in range(2):  # a word that can't be drawn isn't coloured as one that can
+            boxes = page.locator(
+                f"[data-node^='{column} '][data-kind=unsaved] rect[stroke-dasharray]"
+            )
+            unsaved = page.locator(f"[data-node^='{column} '][data-kind=unsaved]").count()
+            assert boxes.count() == unsaved
+        if unsaved:
+            assert "can't be drawn here" in root.inner_text()
+            assert re.search(r"This page can draw only \d+ of them", root.inner_text())
+        page.get_by_label("prompt", exact=True).select_option("a picture of a cat")
+        page.get_by_label("temperature", exact=True).fill("1")
+        page.locator("summary").click()
+        stop, both = re.search(
+            r"From the slider's p = (\.\d+) on: .* together have (\.\d+),", root.inner_text()
+        ).groups()
+        assert float(both) < float(stop)
+        for p, words in ((float(stop) - 0.05, 2), (float(stop), 3)):
+            page.get_by_label("p", exact=True).fill(f"{p:.2f}")
+            assert f"{words} of 468 words stay in the nucleus" in root.inner_text()
+
+
+def test_the_beam_table_is_sorted_by_mean_and_names_all_alike_that_have_not_ended(chromium):
+    with gestures.explorer_page(chromium, "sampling") as page:
+        root = page.locator(".explorer")
+        gestures.press("beam search")(root)
+        for beams in ("2", "3", "4"):
+            page.get_by_label("beams", exact=True).fill(beams)
+            gestures.press("To the end")(root)
+            page.wait_for_function(
+                "() => document.querySelector('.explorer').innerText.includes('The search is over')"
+            )
+            rows = page.locator("[data-beam]:not([data-lost])").all_inner_texts()
+            means = [float(row.split("= ")[1].split()[0]) for row in rows if "for comp" not in row]
+            assert means == sorted(means, reverse=True)
+            assert "beam search's text" in rows[0]
+            for row, text in zip(
+                rows,
+                page.locator("[data-beam]").evaluate_all(
+                    "all => all.map((one) => one.dataset.beam)"
+                ),
+            ):
+                assert ("not ended" in row) == (not text.endswith(sampling.END)), row
+
+
+def test_beam_search_with_the_shipped_model_differs_from_greedy_for_each_prompt():
+    data = gestures.kept()["sampling"]["data"]
+    assert tuple(data["prompts"]) == sampling.PROMPTS
+    model = recipes.get("language").train_or_load(Scale.of("laptop")).model
+    convert = tokenizer.world_tokenizer()
+    end = convert.convert_tokens_to_ids(sampling.END)
+    for prompt in sampling.PROMPTS:
+        start = tokenizer.encode([prompt])[:, :-1]
+        found = {
+            tuple(beam_search(model, start, sampling.LENGTH, beams, end).tolist())
+            for beams in range(1, sampling.MAX_BEAMS + 1)
+        }
+        assert len(found) > 1, prompt
 
 
 def test_beam_search_begins_with_probabilities_and_goes_on_with_their_logarithms(chromium):
@@ -255,7 +327,7 @@ def test_a_word_drawn_from_the_others_stands_below_the_likeliest_and_is_said(chr
         root = page.locator(".explorer")
         gestures.press("nucleus")(root)
         page.get_by_label("p", exact=True).fill("1")
-        gestures.press("Step")(root)
+        gestures.press("Draw word")(root)
         column = page.locator("[data-kind] title").all_text_contents()[:10]
         assert column == [*"abcdefghi", "z"]
         assert "'z' was drawn from the others (lowest in its column)" in root.inner_text()

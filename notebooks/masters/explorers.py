@@ -56,13 +56,7 @@ explorers.clip_playground(clip, shown)
 # %% [markdown]
 # ## Sampling
 #
-# A column holds the likeliest next words after the words to its left, each with its probability. Point at a word (or use the arrow keys): why does it stay, why is it dropped?
-#
-# 1. By hand: greedy takes the likeliest word each time. Can you write a text with a better mean log-probability?
-# 2. Beam search: from how many beams on does its best text differ from greedy's? What would it take without dividing by the number of words? Do three beams share their beginning?
-# 3. Nucleus: what does a small `p` cut off, and what does a high temperature let in?
-#
-# The model is small and has read nothing but the course's captions, questions and made-up names (vem, pilk). A text ends with its full stop here. The model sees no picture, so it can't know whether there is a cat.
+# Each column holds the likeliest next words after those to its left. The small model has read only the course's captions, questions and made-up names (vem, pilk); a text ends with its full stop.
 
 # %%
 explorers.sampling_explorer(recipes.get("language").train_or_load(scale).model)

@@ -1,6 +1,6 @@
 // Sampling: a tree of next words that one walks by hand, or by greedy, beam and nucleus decoding.
 
-const ROWS = 9, ROW = 27, TOP = 22, LIKELY = 0.05;
+const ROWS = 9, ROW = 27, TOP = 22;
 const TOUCH = matchMedia("(hover: none)").matches;
 const MARKS = { "<image>": "the place of a picture", "<EOC>": "the end of a picture's text", "<eos>": "the end of all" };
 const METHODS = [["hand", "by hand"], ["greedy", "greedy"], ["beam", "beam search"], ["nucleus", "nucleus"]];
@@ -27,6 +27,8 @@ export default {
     const rounded = (value) => (value < 0.005 ? "<.01" : percent(value));
     // A probability of a whole text may be small: two digits of it.
     const precise = (value) => (value >= 0.0995 ? percent(value) : value >= 0.00005 ? value.toFixed(1 - Math.floor(Math.log10(value))).replace(/^0/, "") : value.toExponential(0));
+    // A value with as many digits as it needs not to look like another one.
+    const apart = (value, other) => { let digits = 2; while (digits < 6 && value !== other && Number(value.toFixed(digits)) === Number(other.toFixed(digits))) digits += 1; return value.toFixed(digits).replace(/^0/, ""); };
     const nth = (number) => `${number}${["th", "st", "nd", "rd"][number > 3 ? 0 : number]}`; // up to 20
 
     // All words of a node, likeliest first, with the model's probabilities: [[word, probability], ...]; a word that isn't named is null.
@@ -64,9 +66,13 @@ export default {
     }
     const saved = (path) => trees[state.prompt]?.[text(path)] ?? null;
     const goesOn = (path) => Boolean(ask) || over(path) || saved(path) !== null;
+    // By hand: the likeliest words that can be taken; without a kernel those that go on.
+    const offered = (path) => (saved(path)?.words ?? []).filter((word) => goesOn([...path, word])).slice(0, ROWS);
+    // What nucleus decoding draws from here, of the words kept: those that go on.
+    const drawable = (rows, path) => rows.filter((row) => row.kept && (ask || (row.word !== null && goesOn([...path, row.word]))));
     // A word of those that the method keeps. Without a kernel only what goes on: all words that the page doesn't know count for the saved ones among the unlikely.
     function drawn(rows, path) {
-      const kept = rows.filter((row) => row.kept), choices = kept.filter((row) => row.word !== null && goesOn([...path, row.word]));
+      const kept = rows.filter((row) => row.kept), choices = drawable(rows, path);
       const few = rows.slice(0, ROWS), rare = choices.filter((row) => !few.includes(row));
       const lump = kept.filter((row) => !few.includes(row)).reduce((sum, row) => sum + row.p, 0);
       const weight = (row) => (ask || few.includes(row) ? row.p : lump / rare.length);
@@ -125,21 +131,17 @@ export default {
       }
       const node = await fetched(state.path);
       if (!node) return;
-      const rows = weighed(node), row = { hand: () => columns().findLast((column) => !column.preview).nodes[state.cursor], nucleus: () => drawn(rows, state.path), greedy: () => rows[0] }[state.method]();
+      const rows = weighed(node), row = { hand: () => ({ word: offered(state.path)[state.cursor] }), nucleus: () => drawn(rows, state.path), greedy: () => rows[0] }[state.method]();
       await walk([...state.path, row.word]);
     }
     async function walk(path) {
-      state.message = goesOn(path) ? "" : `What follows ${quoted(path.at(-1))} here is not saved on this page (its frame is dotted). Take another word; in Jupyter the model goes on.`;
+      state.message = goesOn(path) ? "" : `What follows ${quoted(path.at(-1))} here is not saved on this page. Take another word; in Jupyter the model goes on.`;
       if (state.message) return;
       Object.assign(state, { path, lit: null });
       try { if (!over(path)) await fetched(path, false); } catch (error) { state.message = error.message; }
       begin();
     }
-    // The frame stands first on the likeliest word; not on the end, where another word is likely, too, and goes on.
-    const begin = () => {
-      const node = saved(state.path), likely = node?.words.slice(0, ROWS).findIndex((word, index) => word !== end && node.probabilities[index] >= LIKELY && goesOn([...state.path, word]));
-      state.cursor = Math.max(0, likely ?? 0);
-    };
+    const begin = () => { state.cursor = 0; }; // the frame stands on the likeliest word
     const ended = () => (state.method === "beam" ? Boolean(state.done) : over(state.path));
     // To the end; what is drawn can be drawn again.
     async function run() {
@@ -170,51 +172,55 @@ export default {
       for (let depth = 0; depth <= whole.length && depth < DEPTH; depth += 1) {
         const path = whole.slice(0, depth), node = saved(path), preview = depth > state.path.length;
         if (!node || path.at(-1) === end) break;
-        const rows = weighed(node), shown = rows.filter((row) => row.word !== null).slice(0, ROWS), taken = !preview && depth < state.path.length && rows.find((row) => row.word === state.path[depth]), rare = taken && !shown.includes(taken);
+        const rows = weighed(node), offers = hand && offered(path), shown = rows.filter((row) => (hand ? offers.includes(row.word) : row.word !== null)).slice(0, ROWS), taken = !preview && depth < state.path.length && rows.find((row) => row.word === state.path[depth]), rare = taken && !shown.includes(taken);
         if (rare) shown.push(taken);
         const hidden = rows.filter((row) => !shown.includes(row)), kept = rows.filter((row) => row.kept).length, shownKept = shown.filter((row) => row.kept).length;
-        found.push({ depth, last: depth === state.path.length, preview, rest: hidden.length ? [`${hidden.length} others`, rounded(hidden.reduce((sum, row) => sum + row.p, 0))] : null, kept, total: rows.length, shownKept, sum: rows.filter((row) => row.kept).reduce((sum, row) => sum + row.p, 0),
+        found.push({ depth, last: depth === state.path.length, preview, draws: state.method === "nucleus" ? drawable(rows, path) : [], rest: hidden.length ? [`${hidden.length} others`, rounded(hidden.reduce((sum, row) => sum + row.p, 0))] : null, kept, total: rows.length, shownKept, sum: rows.filter((row) => row.kept).reduce((sum, row) => sum + row.p, 0),
           rare: rare && taken.kept ? taken.word : null, late: taken && !taken.kept ? taken.word : null,
-          nodes: shown.map((row, index) => ({ word: row.word, show: rounded(row.p), width: row.p, before: row.before, taken: row === taken, kind: row === taken ? "taken" : row.kept ? "kept" : "cut", cut: !row.kept, unsaved: row !== taken && row.kept && (hand || state.method === "nucleus") && !goesOn([...path, row.word]),
+          nodes: shown.map((row, index) => ({ word: row.word, show: rounded(row.p), width: row.p, before: row.before, taken: row === taken, p: row.p, ...kindOf(row, taken, path),
             parent: found.at(-1)?.nodes.findIndex((one) => (preview ? one.word === next : one.kind === "taken")) ?? -1, path: hand ? [...path, row.word] : null, cursor: hand && depth === state.path.length && index === state.cursor })) });
       }
       return found;
     }
 
+    function kindOf(row, taken, path) {
+      const unsaved = state.method === "nucleus" && row !== taken && row.kept && !goesOn([...path, row.word]);
+      return { kind: row === taken ? "taken" : unsaved ? "unsaved" : row.kept ? "kept" : "cut", cut: !row.kept, unsaved };
+    }
     // By hand: the next word in the frame or below the pointer, whose own next words stand pale in the column after.
     function ahead() {
-      const node = saved(state.path), words = node ? node.words.slice(0, ROWS) : [], word = state.lit?.depth === state.path.length ? words[state.lit.index] : words[state.cursor];
+      const words = offered(state.path), word = state.lit?.depth === state.path.length ? words[state.lit.index] : words[state.cursor];
       return word !== undefined && word !== end && saved([...state.path, word]) ? word : null;
     }
 
     function nucleusSays(all) {
-      const { kept, total, shownKept, sum } = all.at(-1), late = all.map((column) => column.late).filter(Boolean), rare = all.map((column) => column.rare).filter(Boolean);
+      const { kept, total, shownKept, sum, draws } = all.at(-1), late = all.map((column) => column.late).filter(Boolean), rare = all.map((column) => column.rare).filter(Boolean);
       const stay = `${kept} of ${total} words ${kept === 1 ? "stays" : "stay"} in the nucleus, ${kept === 1 ? "with" : "together"} ${rounded(sum)}`;
-      const first = kept === total ? `All ${total} words stay in the nucleus.` : kept > shownKept ? `${stay}: these ${shownKept} and ${kept - shownKept} more.` : `${stay}: from the top, the fewest that reach p = ${percent(state.p)}. The next word is drawn from them.${over(state.path) ? " 'To the end' draws another text." : ""}`;
+      const first = kept === total ? `All ${total} words stay in the nucleus.` : kept > shownKept ? `${stay}: these ${shownKept} and ${kept - shownKept} more.` : `${stay}: from the top, the fewest that reach p = ${percent(state.p)}.`;
+      const from = draws.length < kept ? ` This page can draw only ${draws.length === 1 ? "1 of them" : `${draws.length} of them`}, those saved; in Jupyter all can be drawn.` : kept === 1 ? " It is drawn with certainty." : " The next word is drawn from them.";
       const drawn = rare.length ? ` ${listed(rare)} ${rare.length > 1 ? "were" : "was"} drawn from the others (lowest in ${rare.length > 1 ? "their columns" : "its column"}).` : "";
       const before = late.length ? ` ${listed(late)} (orange, struck through) ${late.length > 1 ? "were" : "was"} drawn with other settings.` : "";
-      const dotted = all.some((column) => column.nodes.some((node) => node.unsaved)) ? " Dotted words are never drawn here; with a kernel the model draws from all words." : "";
-      return `${first}${drawn}${before}${state.temperature === 1 ? "" : ` Numbers: at temperature ${state.temperature.toFixed(1)}.`}${dotted}`;
+      return `${first}${from}${drawn}${before}`;
     }
     function beamsSay() {
       if (state.steps.length < 2) return `Each step continues every text by every word. The ${state.beams} with the highest probability ${state.beams === 1 ? "goes" : "go"} on, the others are dropped. From the first step on the numbers are logarithms (ln), which can be added.`;
       const { all, kept, ended, finished, number } = state.steps.at(-1), from = state.steps.at(-2).kept.length, some = (count, one, more) => `${count} ${count === 1 ? one : more}`;
       if (!state.done) return `Word ${number}: of ${from} × ${vocabulary} continuations the best ${all.length} are shown. ${some(kept.length, "goes", "go")} on${ended.length ? `, ${ended.length} ended and ${ended.length === 1 ? "is" : "are"} put aside` : ""}; the others are dropped. An end counts only among the first ${state.beams}.`;
       if (number < DEPTH && kept.length) return `The search is over after ${some(number, "word", "words")}: ${state.beams === 1 ? "a text has" : `${state.beams} texts have`} ended, and no text that could go on has a better mean (its best: ${mean(kept[0]).toFixed(2)}) than ${state.beams === 1 ? "that" : "the worst of them"} (${mean(finished.at(-1)).toFixed(2)}).`;
-      return kept.length ? `The search is over: it stops after ${DEPTH} words. The best text that has not ended is compared with those that have; the best mean wins.` : "The search is over: no text is left that could go on.";
+      return kept.length ? `The search is over: it stops after ${DEPTH} words. The best mean wins, of texts that ended and texts that did not.` : "The search is over: no text is left that could go on.";
     }
     // Each text of the search, those it lost, too, with what became of it; marked: the words that it shares, from the first on, with another one.
     function beamsWritten() {
       const { kept, finished, lost } = state.steps.at(-1), best = bestBeam(), greedy = state.done && greedily(), alive = [...finished, ...kept].sort(better);
-      const left = (beam) => state.done && beam !== best && !closed(beam), fate = (beam) => beam.why ?? (beam === best && state.done ? `the best mean: beam search's text${closed(beam) ? "" : ` (stopped after ${DEPTH} words)`}` : closed(beam) ? "ended" : left(beam) ? "not ended when the search was over" : "goes on");
-      const rows = [...alive.filter((beam) => !left(beam)), ...alive.filter(left), ...[...lost].sort(better)], isGreedy = (beam) => greedy && text(greedy.path) === text(beam.path);
+      const fate = (beam) => beam.why ?? `${closed(beam) ? "ended" : state.done ? "not ended" : "goes on"}${state.done && beam === best ? "; the best mean: beam search's text" : ""}`;
+      const rows = [...alive, ...[...lost].sort(better)], isGreedy = (beam) => greedy && text(greedy.path) === text(beam.path);
       if (greedy && !rows.some(isGreedy)) rows.push({ ...greedy, why: "", alien: true });
       const shared = (one, other) => { let count = 0; while (count < one.length && one[count] === other[count]) count += 1; return count; };
       const means = rows.map(mean).sort((a, b) => b - a), digits = means.some((value, index) => index > 0 && means[index - 1] - value < 0.01) ? 3 : 2; // of the mean: like ones need one more
-      return [html("div", { class: "small soft" }, "Log-probability / words = mean, the best first; marked: a beginning shared with another text."), ...rows.map((beam) => {
+      return [html("div", { class: "small soft" }, `Log-probability / words = mean, the best first${lost.length ? "; struck through, below: dropped on the way" : ""}. Marked: a beginning shared with another text.`), ...rows.map((beam) => {
         const count = beam.why != null ? 0 : Math.max(0, ...alive.filter((other) => other !== beam).map((other) => shared(beam.path, other.path))), words = beam.path;
         const also = isGreedy(beam) ? beam.alien ? "greedy's text, for comparison" : "greedy's text" : "";
-        return html("div", { class: `small${left(beam) || beam.why != null ? " soft" : ""}`, "data-beam": text(words), "data-lost": beam.why ? "1" : null, style: "display:flex;flex-wrap:wrap;gap:0 12px;padding:2px 0;border-top:1px solid var(--line)" },
+        return html("div", { class: `small${beam.why != null ? " soft" : ""}`, "data-beam": text(words), "data-lost": beam.why ? "1" : null, style: "display:flex;flex-wrap:wrap;gap:0 12px;padding:2px 0;border-top:1px solid var(--line)" },
           html("span", { class: "soft", style: "flex:none;min-width:11.5em;white-space:nowrap;font-variant-numeric:tabular-nums" }, `${beam.score.toFixed(digits)} / ${words.length} = ${mean(beam).toFixed(digits)}`),
           html("span", { style: `flex:none;max-width:100%;${beam === best && state.done ? "font-weight:600" : beam.why ? "text-decoration:line-through" : ""}` }, count > 0 && html("mark", {}, text(words.slice(0, count))), words.length === 1 && closed(beam) ? `'${end}' alone` : ` ${text(words.slice(count))}`),
           html("span", { class: "soft" }, [fate(beam), also].filter(Boolean).join("; ")));
@@ -235,11 +241,11 @@ export default {
       if (!node) return "";
       if (node.beam) return beamWhy(node.beam, lit.depth);
       const word = quoted(node.word), first = column.nodes[0], has = `${word} has probability ${node.show} after the words to its left${state.method === "nucleus" && state.temperature !== 1 ? `, at temperature ${state.temperature.toFixed(1)}` : ""}`;
+      const share = node.unsaved ? " This page can't draw it: what follows isn't saved." : ` Kept words together: ${rounded(column.sum)}. So it is drawn with ${node.show} / ${rounded(column.sum)} = ${rounded(node.p / column.sum)}${column.draws.length < column.kept ? " by the model" : ""}.`;
       if (state.method === "greedy") return node === first ? `${has}: no word has more, so greedy takes it.` : `${has}. Greedy drops it: ${quoted(first.word)} has ${first.show}.`;
-      if (state.method === "nucleus") return node === first ? `${has}. The likeliest word is always kept.` : node.cut ? `${has}. Cut: the likelier words together have ${rounded(node.before)}, so p = ${percent(state.p)} is reached without it.` : `${has}. Kept: the likelier words together have ${rounded(node.before)}${state.p < 1 ? `, not yet p = ${percent(state.p)}` : ""}.${node.unsaved ? " What follows isn't saved on this page." : ""}`;
+      if (state.method === "nucleus") return node === first ? `${has}. The likeliest word is always kept.${share}` : node.cut ? `${has}. Cut: the likelier words together have ${apart(node.before, state.p)}, so p = ${percent(state.p)} is reached without it.` : `${has}. Kept: the likelier words together have ${apart(node.before, state.p)}${state.p < 1 ? `, not yet p = ${percent(state.p)}` : ""}.${share}`;
       if (state.method === "beam") return `${has}. ${lit.index < state.beams ? (node.word === end ? "Among the best: the first step puts it aside as an ended text." : "Among the best: the first step keeps it.") : `The first step ${lit.index < 2 * state.beams ? "keeps likelier words and then ends" : "shows only likelier words"}.`}`;
-      const skipped = !state.lit && first.word === end && lit.index > 0 && !column.preview ? ` The frame leaves out ${quoted(end)}, the likeliest word, as it would end the text.` : "";
-      return `${has}.${column.preview ? "" : node.unsaved ? " What follows isn't saved on this page." : node.word === end ? ` It ends the text${!state.lit && lit.index === 0 ? `; no word that goes on here has ${percent(LIKELY)}` : ""}.` : ""}${skipped}`;
+      return `${has}.${!column.preview && node.word === end ? " It ends the text." : ""}`;
     }
     function beamWhy(row, depth) {
       const one = state.steps[depth + 1], next = state.steps[depth + 2], parent = state.steps[depth].kept[row.parent], lost = state.steps.at(-1).lost.find((beam) => text(beam.path) === text(row.path));
@@ -250,11 +256,14 @@ export default {
         : lives ? "Kept; it went on." : next ? `Kept, but none of its continuations was among the best at word ${depth + 2}.` : state.done ? "Not ended when the search was over." : `Kept: ${nth(place + 1)} of ${one.kept.length} that go on.`;
       return `'${text(row.path)}': ${sum}. ${fate}`;
     }
-    // The words so far as one number: { said, mean }.
-    function chance(path, score = scored(path)) {
-      const all = factors(path).map(precise), count = path.length;
+    // The words so far as one number; of nucleus decoding at its temperature, as the columns.
+    function chance(path) {
+      const nucleus = state.method === "nucleus", each = nucleus ? path.map((word, depth) => { const node = saved(path.slice(0, depth)); return node ? weighed(node).find((row) => row.word === word)?.p : undefined; }) : factors(path);
+      const score = each.reduce((sum, p) => sum + Math.log(p), 0), all = each.map(precise), count = path.length;
       if (!count || Number.isNaN(score)) return "";
-      return `Probability of the new words: ${all.join(" × ")}${count > 1 ? ` = ${precise(Math.exp(score))}` : ""}. Its ln: ${score.toFixed(2)}${count > 1 ? `, divided by ${count} words: ${(score / count).toFixed(2)} (mean)` : ""}.`;
+      const product = `${all.join(" × ")}${count > 1 ? ` = ${precise(Math.exp(score))}` : ""}.`;
+      if (nucleus) return `At temperature ${state.temperature.toFixed(1)}, before the cut: ${product}`;
+      return `Probability of the new words: ${product} Its ln: ${score.toFixed(2)}${count > 1 ? `, divided by ${count} words: ${(score / count).toFixed(2)} (mean)` : ""}.`;
     }
     // A question for each method, with what is found by playing: { question, answer }.
     function tried() {
@@ -262,8 +271,8 @@ export default {
       const node = saved([]);
       if (!node) return null;
       if (state.method === "nucleus") {
-        const [one, two, three] = distribution(node), both = one[1] + two[1];
-        return { question: `From which p on can ${quoted(three[0])} be the first word, at temperature 1? And with a higher temperature?`, answer: `From p above ${percent(both)}: until then ${quoted(one[0])} (${percent(one[1])}) and ${quoted(two[0])} (${percent(two[1])}) are enough. A higher temperature makes the likeliest words less likely, so the same p keeps more words.` };
+        const [one, two, three] = distribution(node), both = one[1] + two[1], stop = Math.min(1, (Math.floor(both * 20 + 1e-9) + 1) / 20);
+        return { question: `From which p on can ${quoted(three[0])} be the first word, at temperature 1? And with a higher temperature?`, answer: `From the slider's p = ${percent(stop)} on: ${quoted(one[0])} and ${quoted(two[0])} together have ${apart(both, stop)}, enough for any p up to that. A higher temperature makes the likeliest words less likely, so the same p keeps more words.` };
       }
       if (!greedy || !found) return null;
       const same = text(greedy.path) === text(found.path), wins = mean(found) > mean(greedy) + 1e-9;
@@ -282,11 +291,11 @@ export default {
       const nodes = all.flatMap((column) => column.nodes), has = (kind) => nodes.some((node) => node.kind === kind), beam = state.method === "beam" && state.steps.length > 1, method = state.method;
       const swatch = (style, said, struck) => html("span", { style: "display:inline-flex;gap:5px;align-items:center;white-space:nowrap" }, html("span", { style: `width:18px;height:12px;border-radius:3px;${style}` }), html("span", { style: struck ? "text-decoration:line-through" : "" }, said));
       const tint = (colour) => `background:color-mix(in srgb, var(--${colour}) 45%, transparent);border:1px solid var(--${colour})`;
-      return [html("span", {}, beam ? "Box: a text up to this word. Number: its log-probability; bar: its share of the column's likeliest." : "Box: a next word. Bar and number: its probability after all words to its left."),
-        has("taken") && swatch(tint("orange"), { beam: "the best text", nucleus: "drawn" }[method] ?? "taken"), has("kept") && swatch(tint("blue"), beam ? "goes on" : method === "nucleus" ? "kept, may be drawn" : method === "greedy" ? "the likeliest" : "a choice"),
+      return [html("span", {}, beam ? "Box: a text up to this word. Number: its log-probability; bar: its share of the column's likeliest." : `Box: a next word. Bar and number: its probability after all words to its left${method === "nucleus" ? `, at temperature ${state.temperature.toFixed(1)}` : ""}.`),
+        has("taken") && swatch(tint("orange"), { beam: "the best text", nucleus: "drawn" }[method] ?? "taken"), has("kept") && swatch(tint("blue"), beam ? "goes on" : method === "nucleus" ? "may be drawn" : method === "greedy" ? "the likeliest" : "a choice"),
         has("ended") && swatch(tint("green"), "ended, put aside"), has("cut") && swatch("border:1px solid var(--line)", method === "nucleus" ? "cut off" : "dropped", true),
-        method === "hand" && nodes.some((node) => node.cursor) && swatch("border:2px solid var(--ink)", "what Step takes"), all.some((column) => column.preview) && swatch("background:color-mix(in srgb, var(--blue) 18%, transparent)", "pale: what would follow it"),
-        nodes.some((node) => node.unsaved) && swatch("border:1px dashed var(--soft)", "dotted: what follows isn't saved here")].filter(Boolean);
+        method === "hand" && nodes.some((node) => node.cursor) && swatch("border:2px solid var(--ink)", "what 'Take word' takes"), all.some((column) => column.preview) && swatch("background:color-mix(in srgb, var(--blue) 18%, transparent)", "pale: what would follow it"),
+        nodes.some((node) => node.unsaved) && swatch("border:1px dashed var(--soft)", "kept, but can't be drawn here: not saved")].filter(Boolean);
     }
 
     let before = 0, posed = null;
@@ -295,7 +304,8 @@ export default {
       const gap = beam ? 24 : 18, path = way(all), isLit = (depth, index) => path.has(`${depth} ${index}`), least = clamp(Math.floor(width() / Math.max(4, count)), 104, 160);
       // Each column is as wide as its longest word and number need.
       const need = (column) => Math.max(...column.nodes.map((node) => long(name(node.word), 13) + long(node.show, 12) + 20), column.rest ? long(column.rest[0], 12) + long(column.rest[1], 12) + 20 : 0) + gap;
-      const wides = Array.from({ length: count }, (_, depth) => (all[depth] ? clamp(Math.ceil(need(all[depth])), least, 240) : least)), lefts = wides.map((_, depth) => wides.slice(0, depth).reduce((sum, one) => sum + one, 0)), whole = lefts.at(-1) + wides.at(-1);
+      const wished = Array.from({ length: count }, (_, depth) => (all[depth] ? clamp(Math.ceil(need(all[depth])), least, 240) : least)), most = Math.floor((width() - 2) / count), fits = most < 104 || wished.reduce((sum, one) => sum + one, 0) <= width(); // on a phone they scroll
+      const wides = wished.map((one) => (fits ? one : Math.min(one, most))), lefts = wides.map((_, depth) => wides.slice(0, depth).reduce((sum, one) => sum + one, 0)), whole = lefts.at(-1) + wides.at(-1);
       const rows = Math.max(3, ...all.map((column) => column.nodes.length + (column.rest ? 1 : 0)));
       const x = (depth) => lefts[depth], y = (index) => TOP + index * ROW, room = (column) => wides[column.depth] - gap;
       const edge = (column, node, index) => column.depth > 0 && node.parent >= 0 && svg("path", { d: `M${x(column.depth) + 6 - gap} ${y(node.parent) + 11}C${x(column.depth) + 4} ${y(node.parent) + 11} ${x(column.depth) + 2 - gap} ${y(index) + 11} ${x(column.depth) + 6} ${y(index) + 11}`,
@@ -325,7 +335,7 @@ export default {
         all.map((column) => [column.nodes.map((node, index) => edge(column, node, index))]),
         all.map((column) => [column.nodes.map((node, index) => box(column, node, index)), others(column), cutoff(column)])));
       sentence.replaceChildren(html("span", { class: "soft" }, `${state.prompt} `), html("strong", {}, text(written.filter((word) => word !== end)) || (written.length ? "" : "…")), written.at(-1) === end ? html("strong", {}, ` ${end}`) : over(written) || !written.length ? "" : " …");
-      const odds = chance(written) || `Nothing is written yet. The model's ${vocabulary} words are the choices.`, reason = whySays(all);
+      const odds = chance(written) || `Nothing is written yet. The model chooses from ${vocabulary} words${hand && !ask ? "; here you can take those in the boxes" : ""}.`, reason = whySays(all);
       product.textContent = odds;
       why.textContent = reason || (TOUCH ? "Tap a box: why does it stay, why is it dropped?" : "Point at a box, or use ↑ and ↓: why does it stay, why is it dropped?");
       why.classList.toggle("soft", !reason);
@@ -335,6 +345,7 @@ export default {
       sentences.replaceChildren(...(beam && state.steps.length > 1 ? beamsWritten() : []));
       about.replaceChildren(finished ? html("b", { style: "color:var(--ink)" }, `${finished} `) : "", summary);
       message.textContent = state.message;
+      stepper.textContent = { hand: "Take word", nucleus: "Draw word" }[state.method] ?? "Step";
       stepper.disabled = ended();
       runner.disabled = ended() && state.method !== "nucleus";
       backer.disabled = beam ? state.steps.length < 2 : !state.path.length;
@@ -349,7 +360,7 @@ export default {
       say(described);
     }
 
-    const colours = { taken: "var(--orange)", kept: "var(--blue)", ended: "var(--green)", cut: "var(--line)" };
+    const colours = { taken: "var(--orange)", kept: "var(--blue)", unsaved: "var(--line)", ended: "var(--green)", cut: "var(--line)" };
     const board = html("div", { class: "tree", tabindex: 0, role: "application", style: "min-height:9rem;overflow-x:auto" });
     const fade = fading(board);
     const sentences = html("div", { style: "margin:8px 0;max-width:46rem" });
@@ -369,7 +380,7 @@ export default {
     };
     controls.append(...[chosen, own].filter(Boolean), buttons("", METHODS, state.method, (method) => { state.method = method; visible(); restart(); }), p, temperature, beams);
     visible();
-    stage.append(sentence, product, html("div", { class: "controls" }, stepper, runner, backer, button("Start again", restart)), board, keys, why, about, sentences, message, question, solution);
+    stage.append(sentence, product, html("div", { class: "controls", style: "gap:6px" }, stepper, runner, backer, button("Start again", restart)), board, keys, why, about, sentences, message, question, solution);
     const light = (lit) => { if (JSON.stringify(lit) !== JSON.stringify(state.lit)) { state.lit = lit; draw(); } };
     const placed = (one) => { const [depth, index] = one.node.split(" ").map(Number); return { depth, index }; };
     hovering(board, "node", (hit) => light(hit && placed(hit)));

@@ -14,7 +14,8 @@ from vlmcourse.parts.generation import beam_search
 from vlmcourse.widgets.explorer import show_explorer
 from vlmcourse.world import tokenizer
 
-PROMPTS = ("a picture of a cat", "a picture of a cat on", "is there a cat ?", "this is a")
+PROMPTS = ("a picture of a cat", "a picture of a cat on", "a photo of a")
+"""For each, beam search with the shipped model finds another text than greedy decoding."""
 END = "."
 """A text ends with it: what the model would say next is another text."""
 LENGTH, WORDS, MAX_BEAMS, TAIL = 6, 9, 4, 16
