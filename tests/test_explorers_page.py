@@ -226,7 +226,7 @@ def test_nucleus_says_one_temperature_what_can_be_drawn_and_with_which_share(chr
         page.get_by_label("temperature", exact=True).fill("2.2")
         gestures.press("Draw word")(root)
         taken = page.locator("[data-kind=taken] text").nth(1).text_content()
-        said = re.search(r"At temperature 2\.2, before the cut: (\.\d+)\.", root.inner_text())[1]
+        said = re.search(r"at temperature 2\.2, before the cut: (\.\d+)\.", root.inner_text())[1]
         assert float(said) == pytest.approx(float(taken), abs=0.0051)
         for column in range(2):  # a word that can't be drawn isn't coloured as one that can
             boxes = page.locator(

@@ -262,7 +262,7 @@ export default {
       const score = each.reduce((sum, p) => sum + Math.log(p), 0), all = each.map(precise), count = path.length;
       if (!count || Number.isNaN(score)) return "";
       const product = `${all.join(" × ")}${count > 1 ? ` = ${precise(Math.exp(score))}` : ""}.`;
-      if (nucleus) return `At temperature ${state.temperature.toFixed(1)}, before the cut: ${product}`;
+      if (nucleus) return `Probability of the new words at temperature ${state.temperature.toFixed(1)}, before the cut: ${product}`;
       return `Probability of the new words: ${product} Its ln: ${score.toFixed(2)}${count > 1 ? `, divided by ${count} words: ${(score / count).toFixed(2)} (mean)` : ""}.`;
     }
     // A question for each method, with what is found by playing: { question, answer }.
