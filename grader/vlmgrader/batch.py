@@ -237,7 +237,14 @@ def _earlier(known: dict | None) -> list[dict]:
     if not known:
         return []
     summary = {name: known.get(name) for name in ("state", "status", "seed", "score")}
+    summary["points"] = points_of_tasks(known)
     return [*known.get("earlier", []), summary][-20:]
+
+
+def points_of_tasks(outcome: dict) -> dict[str, float]:
+    """What the grader's own checks gave, by task."""
+    marks = outcome.get("marks", {})
+    return {task: sum(mark["points"] for mark in rows) for task, rows in marks.items()}
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""vlmgrader release | extend | collect | check | run | manual | feedback | export | package: a class, from its roster to its grades.
+"""vlmgrader release | extend | collect | check | run | manual | feedback | requests | export | package: a class, from its roster to its grades.
 
 Nothing heavy is imported until a command runs.
 """

@@ -1,4 +1,4 @@
-"""vlmgrader export | package | gradescope: what leaves the course, for other systems and for students."""
+"""vlmgrader export | package | gradescope | requests: what leaves the course, and what students ask in return."""
 
 from pathlib import Path
 from typing import Annotated
@@ -55,6 +55,36 @@ def export(
             print("\n".join([*notes, f"Kept {filled}"]))
     if autograder:
         print(f"Kept {gradescope.autograder(assignment, autograder, not unsafe)}")
+
+
+@app.command()
+def requests(
+    name: Name,
+    files: Annotated[
+        Path | None, typer.Argument(help="A folder or zip with the files that students saved.")
+    ] = None,
+    done: Annotated[
+        list[str] | None,
+        typer.Option(help="STUDENT:TASK that is dealt with; may be repeated."),
+    ] = None,
+    course: Where = HERE,
+    assignments: Ours = None,
+) -> None:
+    """Regrade requests: take in the files of the feedback pages' form, list them by task, and what a regrade changed."""
+    from vlmgrader import regrade, report
+
+    assignment = find_assignment(name, course, assignments)
+    new, left_out = regrade.gather(assignment, files) if files else (0, [])
+    regrade.mark_done(assignment, done or [])
+    for item in left_out:
+        print(f"left out: {item}")
+    known = regrade.rows(assignment)
+    for row in known:
+        print(f"{row['student']:24} {regrade.summary(row)}")
+    for student, task, before, now in report.regraded(assignment):
+        print(f"{student:24} {task}: changed by the last grading: {before}, now {now}")
+    waiting = sum(not row["done"] for row in known)
+    print(f"{new} new, {waiting} open, {len(known)} in all: {report.requests(assignment)}")
 
 
 @app.command()

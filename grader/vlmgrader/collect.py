@@ -7,6 +7,7 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -40,6 +41,21 @@ class Collected:
     def leave_out(self, name: object, why: str) -> None:
         self.left_out.append(f"{harmless(name)} ({why})")
 
+    def read(self, entry: Entry) -> bytes | None:
+        """Its content; None, and named, where it is damaged."""
+        try:
+            return entry.read()
+        except (
+            OSError,
+            RuntimeError,
+            zipfile.BadZipFile,
+            zlib.error,
+            NotImplementedError,
+        ) as error:
+            why = f"can't be read: {type(error).__name__}, damaged or encrypted"
+            self.leave_out(entry.name, why)
+            return None
+
 
 def collect(assignment: Assignment, downloads: Path, matching: str | None = None) -> Collected:
     """Sorts a folder or a zip into submitted/. What a student had submitted before is replaced, whole.
@@ -48,22 +64,33 @@ def collect(assignment: Assignment, downloads: Path, matching: str | None = None
     """
     matcher = Matcher(assignment.course.roster(), matching)
     groups.read(assignment.course)
+    collected = Collected()
+    with opened(downloads, collected) as entries:
+        _sort_in(assignment, matcher, entries, collected)
+    return collected
+
+
+@contextmanager
+def opened(downloads: Path, collected: Collected) -> Iterator[Iterator[Entry]]:
+    """The files of a folder or a zip, to be read before it is closed; what can't be taken is named in `collected`."""
     if not downloads.exists():
         raise ValueError(
             f"There is no {downloads}. Give the folder or the zip that the learning platform lets you download."
         )
     if downloads.is_dir():
-        return _sort_in(assignment, matcher, lambda collected: _in_folder(downloads, collected))
-    if not zipfile.is_zipfile(downloads):
+        yield _in_folder(downloads, collected)
+    elif not zipfile.is_zipfile(downloads):
         raise ValueError(f"{downloads} is neither a folder nor a zip.")
-    with zipfile.ZipFile(downloads) as archive:
-        return _sort_in(assignment, matcher, lambda collected: _in_zip(archive, collected))
+    else:
+        with zipfile.ZipFile(downloads) as archive:
+            yield _in_zip(archive, collected)
 
 
-def _sort_in(assignment: Assignment, matcher: Matcher, entries: Callable) -> Collected:
-    collected = Collected()
+def _sort_in(
+    assignment: Assignment, matcher: Matcher, entries: Iterator[Entry], collected: Collected
+) -> None:
     claims: dict[str, dict[str, list[Entry]]] = {}
-    for entry in entries(collected):
+    for entry in entries:
         claim = matcher.find(entry.name)
         if claim is None:
             collected.unmatched.append(harmless(entry.name))
@@ -76,7 +103,6 @@ def _sort_in(assignment: Assignment, matcher: Matcher, entries: Callable) -> Col
             continue
         [files] = by.values()
         _keep(assignment, student, files, collected)
-    return collected
 
 
 def _in_folder(folder: Path, collected: Collected) -> Iterator[Entry]:
@@ -145,18 +171,8 @@ def _keep(assignment: Assignment, student: str, files: list[Entry], collected: C
     fresh.mkdir(parents=True)
     newest = 0.0
     for entry in sorted(files, key=lambda entry: entry.changed):
-        try:
-            content = entry.read()
-        except (
-            OSError,
-            RuntimeError,
-            zipfile.BadZipFile,
-            zlib.error,
-            NotImplementedError,
-        ) as error:
-            collected.leave_out(
-                entry.name, f"can't be read: {type(error).__name__}, damaged or encrypted"
-            )
+        content = collected.read(entry)
+        if content is None:
             continue
         file_name = _name(entry.name, student, assignment.name)
         (fresh / file_name).write_bytes(content)

@@ -3,6 +3,7 @@
 roster.csv  groups.csv (optional)  nbgrader_config.py  gradebook.db
 source/ release/ submitted/ autograded/ feedback/      nbgrader's, one folder per assignment, then per student
 outcomes/   what the grader found, one file per submission      reports/   what instructors read
+requests/   regrade requests
 """
 
 import csv

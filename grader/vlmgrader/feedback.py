@@ -1,9 +1,12 @@
-"""What a student gets back: a page of their own, made by nbgrader from the autograded notebook, with nothing in it that acts."""
+"""What a student gets back: a page of their own, made by nbgrader from the autograded notebook.
+
+Nothing acts in it but the form for regrade requests, which sends nothing.
+"""
 
 import html
 import shutil
 
-from vlmgrader import gradebook
+from vlmgrader import gradebook, regrade
 from vlmgrader.batch import outcomes
 from vlmgrader.course import Assignment, write
 
@@ -44,7 +47,9 @@ def feedback(assignment: Assignment, students: list[str] | None = None) -> dict[
             if not errors[student]:
                 path = folder / f"{assignment.name}.html"
                 text = path.read_text(encoding="utf-8")
-                write(path, text.replace('<a name="top"></a>', _of_group(outcome), 1))
+                text = text.replace('<a name="top"></a>', _of_group(outcome), 1)
+                body, end, rest = text.rpartition("</body>")
+                write(path, body + regrade.form(assignment, student) + end + rest)
         elif outcome["status"] == "failed":
             shutil.rmtree(folder, ignore_errors=True)
             notes = "".join(f"<li>{html.escape(note)}</li>" for note in outcome["notes"])
@@ -83,4 +88,5 @@ def _of_group(outcome: dict) -> str:
     if "group" not in outcome:
         return ""
     text = f"Group {outcome['group']}: {', '.join(outcome['members'])}. Handed in by {outcome['submitted_by']}."
-    return "".join(f"<p>{html.escape(line)}</p>" for line in (text, outcome["group_note"]) if line)
+    lines = [f"<p>{html.escape(line)}</p>" for line in (text, outcome["group_note"]) if line]
+    return f'<div class="container">{"".join(lines)}</div>'

@@ -21,6 +21,7 @@ SECRET = (
     "*gradebook.db*",
     "*roster.csv",
     "*groups.csv",
+    "*/requests/*",
     "*/submitted/*",
     "*/autograded/*",
     "*/outcomes/*",

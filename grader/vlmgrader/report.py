@@ -1,13 +1,16 @@
 """The report on a class for its instructor: who was graded, how scores are spread, which tasks are hard, which mistakes frequent."""
 
 import base64
+import csv
 import html
+import io
 from collections import Counter
 from pathlib import Path
 
-from vlmgrader import charts, statistics
-from vlmgrader.batch import everyone, submissions
+from vlmgrader import charts, regrade, statistics
+from vlmgrader.batch import everyone, points_of_tasks, submissions
 from vlmgrader.course import Assignment, write
+from vlmgrader.export import plain
 from vlmgrader.feedback import page
 from vlmgrader.gradebook import cell_scores, grade_cells, scores
 
@@ -68,7 +71,7 @@ def _exceptions(recorded: dict) -> str:
         or outcome["status"] == "failed"
     ]
     return (
-        "<h2>Failed, repaired, noted</h2>" + _table(("student", "status", "what was found"), rows)
+        "<h2>Failed, repaired, noted</h2>" + table(("student", "status", "what was found"), rows)
         if rows
         else ""
     )
@@ -99,7 +102,7 @@ def _mistakes(graded: dict) -> list[str]:
     )
     return [
         _picture("Mistakes that the checks could name", drawn, described),
-        _table(("submissions", "task", "mistake"), rows),
+        table(("submissions", "task", "mistake"), rows),
     ]
 
 
@@ -137,7 +140,7 @@ def _tasks(assignment: Assignment, graded: dict) -> list[str]:
         "<p>Discrimination is the correlation of a task's points with those of the rest: near 0, or below, it measures "
         "something else than the other tasks.</p>"
     )
-    return [_picture("Tasks, hardest first", drawn, described), _table(heading, rows), note]
+    return [_picture("Tasks, hardest first", drawn, described), table(heading, rows), note]
 
 
 def _distribution(points: list[float], best: float) -> tuple[bytes, str]:
@@ -166,10 +169,47 @@ def _picture(title: str, drawn: bytes, described: str) -> str:
     )
 
 
-def _table(heading: tuple[str, ...], rows: list[tuple]) -> str:
+def table(heading: tuple[str, ...], rows: list[tuple]) -> str:
     top = "".join(f"<th>{html.escape(name)}</th>" for name in heading)
     body = "".join(
         "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>"
         for row in rows
     )
     return f"<table><tr>{top}</tr>{body}</table>"
+
+
+def requests(assignment: Assignment) -> Path:
+    """reports/<assignment>/requests.html and .csv: regrade requests by task, and other scores that changed."""
+    columns = ("task", "student", "before", "now", "done", "why")
+    rows = [
+        tuple({**row, "done": "done" if row["done"] else "open"}[name] for name in columns)
+        for row in regrade.rows(assignment)
+    ]
+    buffer = io.StringIO()
+    csv.writer(buffer).writerows([columns, *(map(plain, row) for row in rows)])
+    target = assignment.course.folder / "reports" / assignment.name / "requests.html"
+    write(target.with_suffix(".csv"), buffer.getvalue())
+    parts = [table(columns, rows)]
+    if changed := regraded(assignment):
+        parts += [
+            "<h2>Points that the last grading changed</h2><p>The same submissions, graded again.</p>"
+        ]
+        parts += [table(("student", "task", "before", "now"), changed)]
+    write(target, page(f"{assignment.name}: regrade requests", "\n".join(parts)))
+    return target
+
+
+def regraded(assignment: Assignment) -> list[tuple[str, str, str, str]]:
+    """student, task, points before and now, where the last grading of the same files gave other points than the one before."""
+    changed = []
+    for student, outcome in submissions(assignment).items():
+        before = (outcome.get("earlier") or [{}])[-1]
+        if (before.get("state") or "").split(" ")[0] != outcome["state"].split(" ")[0]:
+            continue
+        points, now = before.get("points") or {}, points_of_tasks(outcome)
+        changed += [
+            (student, task, f"{points[task]:g}", f"{now[task]:g}")
+            for task in now
+            if task in points and points[task] != now[task]
+        ]
+    return changed
