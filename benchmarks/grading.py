@@ -194,6 +194,7 @@ def main(
             found["workers_1"]["seconds"] / found["workers_2"]["seconds"], 2
         )
     known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    known["command"] = "python -m benchmarks.grading"
     RESULTS.write_text(json.dumps({**known, f"students_{students}": found}, indent=1) + "\n")
     print(json.dumps(found, indent=1))
 

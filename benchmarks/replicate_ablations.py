@@ -147,7 +147,6 @@ def main(
     size, name = Scale.of(scale), "replicate_ablations" + ("_smoke" if scale == "smoke" else "")
     lm = recipes.get("language").train_or_load(size).model.lm
     facts = {
-        "command": "python -m benchmarks.replicate_ablations",
         "scale": scale,
         "count": count or (8 if scale == "smoke" else 128),
         "language model": checksum(lm.state_dict())[:16],

@@ -157,7 +157,6 @@ def main(scale: str = "laptop", seeds: int = 0, count: int = 0, fresh: bool = Fa
     size, name = Scale.of(scale), "replicate_limits" + ("_smoke" if scale == "smoke" else "")
     lm = recipes.get("language").train_or_load(size).model.lm
     facts = {
-        "command": "python -m benchmarks.replicate_limits",
         "scale": scale,
         "count": count or (8 if scale == "smoke" else 256),
         "language model": checksum(lm.state_dict())[:16],

@@ -136,7 +136,6 @@ def main(
     count = count or (8 if scale == "smoke" else 256)
     lm = recipes.get("language").train_or_load(size).model.lm
     facts = {
-        "command": "python -m benchmarks.replicate_shots",
         "scale": scale,
         "count": count,
         "steps": in_context.STEPS[scale][1],

@@ -280,7 +280,7 @@ def clip(scale: str = "laptop", rounds: int = 15) -> None:
         f"fit() trains in {chosen} here: {fastest_peer / seconds['ours', chosen]:.2f} times as fast as the "
         f"fastest peer at its best precision; {same:.2f} times when all use float32."
     )
-    save_results("speed_clip", rows)
+    save_results("speed_clip", rows, command="python -m benchmarks.speed clip")
 
 
 def explicit(q, k, v):
@@ -319,7 +319,7 @@ def attention(longest: int = 4096, rounds: int = 5) -> None:
                 f"length {length:5}  {row['kind']:8} {row['ms']:8.1f} ms {row['peak MiB']:8.1f} MiB",
                 flush=True,
             )
-    kept = save_results("speed_attention", rows)
+    kept = save_results("speed_attention", rows, command="python -m benchmarks.speed attention")
     for measure in ("ms", "peak MiB"):
         series = {
             kind: {row["length"]: row[measure] for row in rows if row["kind"] == kind}
@@ -377,7 +377,7 @@ def generation_speed(longest: int = 256, rounds: int = 5, scale: str = "laptop")
                 f"{row['times transformers']:.2f} times as fast as transformers",
                 flush=True,
             )
-    kept = save_results("speed_generate", rows)
+    kept = save_results("speed_generate", rows, command="python -m benchmarks.speed generate")
     series = {
         kind: {row["tokens"]: row["ms"] for row in rows if row["kind"] == kind} for kind in seconds
     }

@@ -211,4 +211,4 @@ def measure(scale: str, rounds: int) -> None:
     console.print(
         "Both have the same weights and, checked before, the same losses. MiB: peak memory of three steps."
     )
-    save_results("speed_blip", rows)
+    save_results("speed_blip", rows, command="python -m benchmarks.speed blip")

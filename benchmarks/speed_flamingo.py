@@ -220,6 +220,7 @@ def measure(widths: tuple[int, ...], batch: int, rounds: int) -> None:
     kept = save_results(
         "speed_flamingo",
         rows,
+        command="python -m benchmarks.speed flamingo",
         tokens=TOKENS,
         images=IMAGES,
         latents=LATENTS,

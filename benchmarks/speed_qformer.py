@@ -265,4 +265,6 @@ def measure(scale: str, rounds: int) -> None:
     print(
         "speed-up: over the losses built on transformers' model, at the same precision. MiB: peak memory of three steps."
     )
-    save_results("speed_qformer", rows, batch=size, scale=scale)
+    save_results(
+        "speed_qformer", rows, command="python -m benchmarks.speed qformer", batch=size, scale=scale
+    )

@@ -61,7 +61,7 @@ def main(
     """Measures what isn't measured yet; writes after each stage."""
     torch.set_num_threads(1)
     size, name = Scale.of(scale), "training_times" + ("_smoke" if scale == "smoke" else "")
-    facts = {"command": "python -m benchmarks.training_times", "scale": scale, "measured": steps}
+    facts = {"scale": scale, "measured": steps}
     rows = load_matching_results(name, **facts).get("rows", [])
     rows = [row for row in rows if row["row"] not in only]
     for stage in only or shipping.shipped_names():

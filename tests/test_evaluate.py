@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -411,3 +412,12 @@ def test_the_rule_is_two_pooled_deviations():
     )
     with pytest.raises(ValueError, match="one of each"):
         verdict([1.0], [])
+
+
+def test_each_file_of_results_names_the_command_that_measures_it():
+    root = Path(__file__).parents[1]
+    for path in sorted((root / "benchmarks" / "results").glob("*.json")):
+        start, module, *part = json.loads(path.read_text(encoding="utf-8"))["command"].rsplit()[1:]
+        name = module.removeprefix("benchmarks.")
+        assert start == "-m" and (root / "benchmarks" / f"{name}.py").exists()
+        assert path.stem == "_".join([name, *part])

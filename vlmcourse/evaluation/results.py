@@ -51,8 +51,8 @@ def _results_folder() -> Path:
 
 
 def save_results(name: str, rows: list[dict], **facts) -> Path:
-    """Keeps measured rows in benchmarks/results/NAME.json, with the machines they were measured on: this one, and those of
-    the rows that were there before."""
+    """Keeps measured rows in benchmarks/results/NAME.json, with the command that measures them (default: that of this name) and
+    the machines they were measured on: this one, and those of the rows that were there before."""
     path = _results_folder() / f"{name}.json"
     before = (
         json.loads(path.read_text(encoding="utf-8"))
@@ -67,7 +67,8 @@ def save_results(name: str, rows: list[dict], **facts) -> Path:
         "processor": _processor(),
     }
     machines += [machine] * (machine not in machines)
-    path.write_text(json.dumps({"machines": machines, **facts, "rows": rows}, indent=1) + "\n")
+    named = {"command": f"python -m benchmarks.{name.removesuffix('_smoke')}", "machines": machines}
+    path.write_text(json.dumps({**named, **facts, "rows": rows}, indent=1) + "\n")
     return path
 
 
