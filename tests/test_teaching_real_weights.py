@@ -186,7 +186,14 @@ def by_longer_side(picture, size, *rest):
     return prepared(middle(picture.resize(sides, SQUARE), size), size, *rest)
 
 
+def by_factor(picture, size, *rest):
+    factor = size / min(picture.size)
+    sides = tuple(int(side * factor) for side in picture.size)
+    return prepared(middle(picture.resize(sides, SQUARE), size), size, *rest)
+
+
 PREPARED = {
+    "the shorter side lost a pixel": by_factor,
     "a tensor is resized": by_torch,
     "torch's filter": lambda *args: by_torch(*args, antialias=True),
     "reaches beyond the picture": by_longer_side,
@@ -398,6 +405,9 @@ GROWN = {
     "the old table was changed": grow_in_place,
     "the rows of known words changed": lambda table, related: nn.Embedding(
         len(table.weight) + len(related), table.weight.shape[1]
+    ),
+    "an empty list has no mean": lambda table, related: grow(
+        table, related, empty=lambda old: old[:0].mean(0)
     ),
     "the new ones are not": lambda *args: grow(*args, each=lambda rows: rows.amax(0)),
     "one row per entry": lambda table, related: grow(table, related[:-1]),

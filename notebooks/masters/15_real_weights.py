@@ -137,7 +137,7 @@ def convert_layers(source: Mapping[str, Tensor]) -> dict[str, Tensor]:
 convert_layers = check("real_weights.convert_layers", convert_layers)
 
 # %% [markdown]
-# <details><summary>Hint 1</summary><code>name.split(".")</code> gives tower, "encoder", "layers", number, the module's pieces, and the kind. A starred name takes the pieces in the middle.</details>
+# <details><summary>Hint 1</summary><code>name.split(".")</code> gives tower, "encoder", "layers", number, the module's pieces, and the kind. <code>tower, *middle, kind = pieces</code> puts what is between into a list.</details>
 # <details><summary>Hint 2</summary>When you meet <code>k_proj</code>, fetch the tensor of <code>v_proj</code> and join both with <code>torch.cat</code>. When you meet <code>v_proj</code>, do nothing.</details>
 # <details><summary>If you see "KeyError: 'self_attn.k_proj'"</summary><code>PARTS</code> has no entry for keys and values: treat them before you look there.</details>
 # <details><summary>Solution</summary>
@@ -230,14 +230,14 @@ quiz("real_weights.activation")
 # %% [markdown]
 # ## 2. All the papers' checkpoints
 #
-# Each class of this course's papers with public weights has `from_pretrained(name_or_folder)`. It reads sizes and activation from `config.json`, maps all names, and raises an error that lists what is missing, unexpected or of another shape. The next cell makes a stand-in of each kind, loads it with both libraries, and compares logits.
+# CLIP, BLIP, BLIP-2 and LLaVA have `from_pretrained(name_or_folder)` here. It reads sizes and activation from `config.json`, maps all names, and raises an error that lists what is missing, unexpected or of another shape. The next cell makes a stand-in of each kind, loads it with both libraries, and compares logits.
 
 # %%
 found = parity.parities(folder)
 Markdown(parity.parity_table(found))
 
 # %% [markdown]
-# The last column says "yes" if no number differs by more than 0.0001. LLaVA's difference is exactly 0, because our class keeps the library's own image encoder and language model and adds the projector. The last two rows compare the library's language model with itself, so 0 is expected. In the column 'ours' the language model reads vectors (`inputs_embeds`), as in Frozen, BLIP-2 and LLaVA. In the column 'transformers' it reads ids.
+# The last column says "yes" if no number differs by more than 0.0001. LLaVA's difference is exactly 0, because our class keeps the library's own image encoder and language model and adds the projector. The last two rows test something else: whether the library's language models read vectors (`inputs_embeds`, column 'ours'), as in Frozen, BLIP-2 and LLaVA, just as they read ids (column 'transformers'). So 0 is expected.
 #
 # What is not in the table? The weights of Frozen and Flamingo were never published. For Flamingo there is an open re-implementation: `flamingo_weights.from_open_flamingo` loads it, and the course's tests compare the two. ViLBERT's and VL-BERT's weights are public, but not part of transformers. For the Perceiver this course has no loader.
 
@@ -554,7 +554,7 @@ quiz("real_weights.chat")
 Markdown(real_photos.licence_table())
 
 # %% [markdown]
-# Six photographs are no data set (the seventh, the portrait, waits for section 6). But they show sixteen *regions*: a box in a photograph, and a caption of what is in it. Many small squares (**crops**) can be cut from each. **Write your own captions.** Put other words into the dictionary below: any English words, different captions for different regions. Regions that you don't name keep ours. Words that the tokenizer doesn't know get new rows in the embedding table later (exercise 8). `related` lists, for a new word, known words of a similar meaning; its row begins as the mean of theirs.
+# Six photographs are no data set (the seventh, the portrait, waits for section 6). But they show sixteen *regions*: a box in a photograph, and a caption of what is in it. Many small squares (**crops**) can be cut from each. **Write your own captions.** Put other words into the dictionary below: any English words, different captions for different regions. Regions that you don't name keep ours. Words that the tokenizer doesn't know get new rows in the embedding table later (exercise 8). `related` lists, for a new word, known words of a similar meaning; the new word's row begins as the mean of their rows. All numbers in the text below are for our captions.
 
 # %%
 my_captions = {"cat": "the face of a cat", "trees": "green trees"}  # write yours here
@@ -935,7 +935,7 @@ plots.show(
 # %% [markdown]
 # ### A test of the difference
 #
-# Two intervals that overlap don't mean "no difference": both systems saw the same regions, so compare region by region. Let $d_g$ be the difference of both shares in region $g$. If the systems were equally good, each $d_g$ could as likely have had the contrary sign. So take all $2^G$ patterns of signs, and compute the mean of $\pm d_g$ for each. The **p-value** is the share of patterns whose mean is *at least as far* from zero as the one found.
+# Two intervals that overlap don't mean "no difference": both systems saw the same regions, so compare region by region. Let $d_g$ be the difference of both shares in region $g$. If the systems were equally good, each $d_g$ could just as well have had the opposite sign. So take all $2^G$ patterns of signs, and compute the mean of $\pm d_g$ for each. The **p-value** is the share of patterns whose mean is *at least as far* from zero as the one found.
 
 # %% [markdown]
 # ### Exercise 12 · The sign-flip test
@@ -1061,7 +1061,7 @@ Markdown(claims.price_table(sign_flip_test))
 # %% [markdown]
 # Only one seed of five is below 0.05. So a price on other photographs is not shown.
 #
-# In the papers the shifted data show mostly the same classes in other *pictures*, among them paintings and sketches. Ours are another task: drawings. So our model can forget far more. CLIP's paper adapted it by a linear classifier on frozen features, we train all weights. And a mixture at the middle loses photographs here, where WiSE-FT gains. A likely reason: the shipped model has never seen a photograph, so fine-tuning must move its weights much farther than the paper's.
+# In the papers the shifted data show mostly the same classes in other *pictures*, among them paintings and sketches. Ours are another task: drawings. So our model can forget far more. CLIP's paper adapted it by a linear classifier on frozen features, we train all weights. And a mixture at the middle gets fewer test crops right here, where WiSE-FT gains. A likely reason: the shipped model has never seen a photograph, so fine-tuning must move its weights much farther than the paper's.
 #
 # ## 7. Your project
 #

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from teaching import real_weights_reference as reference
-from teaching.exercises import Exercise, number, rule
+from teaching.exercises import Exercise, number, rule, rule_on
 from vlmgrader.checks import driver_source
 
 
@@ -30,11 +30,11 @@ def smooth_picture(generator: torch.Generator, height: int, width: int) -> Tenso
     return (255 * image[0].permute(1, 2, 0)).to(torch.uint8)
 
 
-def picture_inputs(generator: torch.Generator) -> tuple[list, dict]:
-    """A wide or a tall picture, the size wanted, and mean and deviation of each colour."""
-    short, long = number(generator, 19, 23), number(generator, 31, 41)
+def picture_inputs(generator: torch.Generator, short: int = 0, size: int = 0) -> tuple[list, dict]:
+    """A wide or a tall picture, the size wanted, and mean and deviation of each colour. short: its shorter side"""
+    short, long = short or number(generator, 19, 23), number(generator, 31, 41)
     shape = (short, long) if number(generator, 0, 1) else (long, short)
-    size = number(generator, 9, 13)
+    size = size or number(generator, 9, 13)
     mean = torch.tensor([0.48, 0.43, 0.38]) + 0.02 * torch.rand(3, generator=generator)
     std = torch.tensor([0.23, 0.27, 0.31]) + 0.02 * torch.rand(3, generator=generator)
     return [smooth_picture(generator, *shape), size, mean, std], {}
@@ -54,6 +54,14 @@ def fitted(picture: Image.Image, size: int, how=BICUBIC, crop: str = "centre") -
         "first": (0, 0),
         "last": (width - size, height - size),
     }[crop]
+    return picture.crop((left, top, left + size, top + size))
+
+
+def by_factor(picture: Image.Image, size: int) -> Image.Image:
+    """Both sides times a factor that is rounded before it is used."""
+    factor = size / min(picture.size)
+    picture = picture.resize(tuple(int(side * factor) for side in picture.size), BICUBIC)
+    left, top = ((side - size) // 2 for side in picture.size)
     return picture.crop((left, top, left + size, top + size))
 
 
@@ -256,6 +264,19 @@ EXERCISES = {
                 picture_inputs,
                 prepared,
                 PICTURE_MISTAKES,
+                driver=driver_source(run_on_picture),
+                explain=explain_picture,
+                tolerance=2e-3,
+            ),
+            rule_on(
+                "preprocess",
+                partial(picture_inputs, short=23, size=13),
+                prepared,
+                {
+                    "the shorter side lost a pixel: int(23 * (13 / 23)) is 12. Multiply before you divide.": partial(
+                        prepared, fit=by_factor
+                    )
+                },
                 driver=driver_source(run_on_picture),
                 explain=explain_picture,
                 tolerance=2e-3,

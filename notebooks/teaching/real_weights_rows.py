@@ -82,6 +82,8 @@ def explain_grow(got: object, wanted: list, table: Tensor, related: list) -> str
         return f"found {tuple(got[0].shape)}; expected {tuple(wanted[0].shape)}: one row per entry."
     if not torch.equal(got[0][: len(table)], table):
         return "the rows of known words changed; copy them."
+    if got[0].isnan().any():
+        return "a new row is NaN: an empty list has no mean; there take the mean of all old rows."
     return (
         "the known words' rows are right, the new ones are not: the mean of the rows in each entry."
     )
