@@ -232,7 +232,7 @@ EXERCISES = {
                 COPY_MISTAKES,
                 "the caller's lists were changed: names[::-1] is a new list, names.reverse() isn't.",
                 explain_copying,
-                rounds=8,
+                rounds=4,
             ),
         ),
         reference.copy_scores,
