@@ -53,6 +53,7 @@ def test_it_has_every_page_and_no_fault(site):
         ('<p id="a"></p><p id="a"></p>', "two elements"),
         ('<p style="background: url(https://x.org/a)">', "loads something"),
         ("<input>", "without a label"),
+        ("<p>| a | b |\n|---|---:|\n| 1 | 2 |</p>", "a table that isn't drawn"),
     ],
 )
 def test_the_check_finds_each_fault(tmp_path, body, fault):

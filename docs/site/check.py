@@ -18,6 +18,8 @@ LOADS = {
     "source": "src",
 }
 FETCHED = re.compile(r"url\(\s*['\"]?(https?:)?//|@import\s+['\"]?(url\()?['\"]?(https?:)?//")
+UNDRAWN = re.compile(r"\|\s*:?-{3,}:?\s*\|")
+"""The line below the head of a Markdown table, which no reader should see."""
 PRINTED = "jb-print-docs-body"
 """The theme's copy of the title, which is only printed."""
 
@@ -61,6 +63,10 @@ class _Seen(HTMLParser):
         self.title |= tag == "title"
         if FETCHED.search(given.get("style") or ""):
             self.faults.append(f"a style that loads something: {given['style'][:60]}")
+
+    def handle_data(self, data: str) -> None:
+        if UNDRAWN.search(data):
+            self.faults.append(f"a table that isn't drawn: {data.strip()[:60]}")
 
 
 def _read(path: Path) -> _Seen:

@@ -15,6 +15,7 @@ extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx_copybutton", "docs.site.e
 nb_execution_mode = "off"  # lessons are executed when they are built
 nb_ipywidgets_js = {}  # it would come from elsewhere
 nb_merge_streams = True
+nb_render_markdown_format = "myst"  # tables and formulas that cells print, as in the text
 myst_enable_extensions = ["dollarmath", "amsmath"]
 myst_dmath_allow_space = False  # so that "$5 and $6" are prices
 myst_heading_anchors = 4
