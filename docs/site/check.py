@@ -18,8 +18,8 @@ LOADS = {
     "source": "src",
 }
 FETCHED = re.compile(r"url\(\s*['\"]?(https?:)?//|@import\s+['\"]?(url\()?['\"]?(https?:)?//")
-UNDRAWN = re.compile(r"\|\s*:?-{3,}:?\s*\|")
-"""The line below the head of a Markdown table, which no reader should see."""
+UNDRAWN = re.compile(r"\|\s*:?(-{3,}|—):?\s*\|")
+"""The line below the head of a Markdown table, which no reader should see; typography makes dashes of it."""
 PRINTED = "jb-print-docs-body"
 """The theme's copy of the title, which is only printed."""
 
@@ -36,7 +36,7 @@ class _Seen(HTMLParser):
 
     def __post_init__(self):
         super().__init__()
-        self.lang, self.title, self.printed = False, False, False
+        self.lang = self.title = self.printed = self.in_paragraph = False
 
     def handle_starttag(self, tag: str, attrs: list) -> None:
         given = dict(attrs)
@@ -61,11 +61,15 @@ class _Seen(HTMLParser):
         if tag == "html" and given.get("lang"):
             self.lang = True
         self.title |= tag == "title"
+        self.in_paragraph |= tag == "p"
         if FETCHED.search(given.get("style") or ""):
             self.faults.append(f"a style that loads something: {given['style'][:60]}")
 
+    def handle_endtag(self, tag: str) -> None:
+        self.in_paragraph &= tag != "p"
+
     def handle_data(self, data: str) -> None:
-        if UNDRAWN.search(data):
+        if self.in_paragraph and UNDRAWN.search(data):
             self.faults.append(f"a table that isn't drawn: {data.strip()[:60]}")
 
 
