@@ -98,8 +98,8 @@ explorers.few_shot_builder(explorer_flamingo.naming_function(flamingo, size))
 #
 # Point at a word, a layer and a head: blue squares are where the model looks, darker is more. Point at a square: bars under the words say which of them use it. "Covering" measures something else: how much less probable a word becomes when a square is grey. Frozen has only this map, for its picture is two vectors by then.
 #
-# 1. Press "Guess first", then click the square to which BLIP gives most weight before it says "train".
-# 2. Walk through BLIP's words. Does it look at the train when it has read "train", or one word earlier?
+# 1. Press "Guess first" and choose another picture. Then click the square to which BLIP gives most weight before it names the thing.
+# 2. Walk through BLIP's words under the train. At which words does it look at the train? Does it still, once it has read "train"?
 # 3. Find a head with nearly all of its weight on one square, and one that looks at no square.
 # 4. Flamingo, the umbrella, the word "an": one square of the umbrella gets no weight. Guess what covering it does to "an" and to "umbrella", then press "covering" and point at it.
 
@@ -128,7 +128,7 @@ chance = max(scores.pop("by chance") for scores in points.values())  # the same 
 plots.show(plots.bars(points, "share (24 held-out pictures)", chance, sideways=True, form=".2f"))
 
 # %% [markdown]
-# At scale `laptop` the brightest square of BLIP-2, Flamingo and BLIP is nearly always on the thing, even where little more weight lies there than an equal share would give: attention that is trained through its words finds the thing, and a part of it is spread evenly. BLIP looks at the thing before it says the noun: at the article three quarters of its weight lie there, and after the noun hardly more than an equal share. Flamingo has more at the noun. CLIP's weight is below the share of knowing nothing at the noun, though its brightest square does better: only its class token was trained to agree with texts, so a patch may have a smaller cosine with the word exactly where the thing is. And for Frozen a covered background costs about as much as a covered thing, because both change the two vectors into which the whole picture went.
+# At scale `laptop` the brightest square of BLIP-2, Flamingo and BLIP is nearly always on the thing, even where little more weight lies there than an equal share would give: attention that is trained through its words finds the thing, and a part of it is spread evenly. BLIP looks at the thing before it says the noun: at the article three quarters of its weight on squares lie there, and after the noun hardly more than an equal share. Flamingo has more at the noun. CLIP's weight is below the share of knowing nothing at the noun, though its brightest square does better: only its class token was trained to agree with texts, so a patch may have a smaller cosine with the word exactly where the thing is. And for Frozen a covered background costs about as much as a covered thing, because both change the two vectors into which the whole picture went.
 #
 # And the umbrella? In the last layer of Flamingo's resampler, which the map shows, no latent reads the square at row 3, column 3. So the square is empty at every word. Yet covering it makes "an" much less probable. Is the map wrong? We try four changes.
 

@@ -12,7 +12,7 @@ export default {
   render({ model, el }) {
     const { pictures, texts, models: names, maps, covering = {} } = model.get("data"), ask = kernel(model);
     const { controls, stage, say, width, redraw } = frame(el, "attention", "Attention explorer");
-    // place: of the chosen word, counted from the noun; as query, layer and head it stays for other models and pictures. pointed: a row, a layer
+    // place: of the chosen word, counted from the noun; it stays for other models and pictures; query, layer and head for other pictures. pointed: a row, a layer
     // and head, or a patch below the pointer. guessing: the map is hidden until a square is chosen; guess: the one that was.
     const state = { model: names[0], kind: "maps", picture: 0, place: null, query: 0, layer: null, head: null, patch: null, guessing: false, guess: null, pointed: {}, asked: null, message: "" };
     const opened = new Map();
@@ -46,9 +46,10 @@ export default {
     }
     const toRow = (row, now = current()) => change({ ...(now.queries ? { query: row } : { place: row - noun(now) }), guess: null, pointed: {} });
 
-    // One scale for the picture, the small maps and the legend: full blue is four times what each square gets of a whole that is spread evenly, or two nats.
-    const fullOf = (now) => (now.unit ? 2 : Math.min(1, 4 / now.patches));
-    const shade = (value, full) => Math.min(1, value / full);
+    // One scale for the picture, the small maps and the legend: full blue is all of the weight, by roots, so that a head with 92 % differs from
+    // one with 48 %, and both from weight that is spread evenly; or two nats.
+    const fullOf = (now) => (now.unit ? 2 : 1);
+    const shade = (value, full) => (full === 1 ? Math.sqrt(value) : Math.min(1, value / full));
     function small(values, size, full, chosen = false) {
       const side = Math.round(Math.sqrt(values.length)), cell = size / side;
       return svg("g", {}, svg("rect", { width: size, height: size, fill: EMPTY }),
@@ -91,7 +92,7 @@ export default {
       words.replaceChildren(...now.rows.map((word, index) => html("span", { "data-row": index, class: "word", style: `cursor:pointer;display:inline-block;margin:0 ${narrow ? 0 : 2}px;text-align:center;vertical-align:top` },
         html("span", { class: ahead(index) ? "soft" : "", style: `display:block;white-space:nowrap;line-height:1.5;min-width:${narrow ? 22 : 34}px;padding:2px ${narrow ? 3 : 6}px;border-radius:6px;border:2px ${index === start ? "solid var(--orange)" : index === row ? "dashed var(--orange)" : "solid transparent"}` },
           now.onward && index === row + 1 ? html("span", { style: "border-bottom:2px dotted currentColor" }, word) : now.queries && narrow ? index + 1 : word, now.queries && svg("svg", { width: tile, height: tile, style: "margin:0 auto 3px" }, small(all[index], tile, full))),
-        html("span", { style: `display:flex;align-items:flex-end;justify-content:center;height:${BAR}px;${of ? "border-bottom:1px solid var(--line)" : ""}` }, of && html("span", { class: "smooth", style: `width:14px;height:${(BAR * of[index]) / Math.max(full, top)}px;background:var(--blue)` })),
+        html("span", { style: `display:flex;align-items:flex-end;justify-content:center;height:${BAR}px;${of ? "border-bottom:1px solid var(--line)" : ""}` }, of && html("span", { class: "smooth", style: `width:14px;height:${(BAR * of[index]) / Math.max(now.unit ? full : Math.min(1, 4 / now.patches), top)}px;background:var(--blue)` })),
         html("span", { class: "soft", style: "display:block;height:18px;line-height:18px;font-size:13px" }, of && bare(of[index])))));
       const many = now.layers * now.heads > 1, tiny = clamp((Math.min(room, 360) - 70) / (now.heads + 1) - 6, 16, narrow ? 30 : 40);
       heads.style.display = many ? "" : "none";
@@ -105,7 +106,7 @@ export default {
       const chance = now.probabilities?.[row], probable = (value) => (value < 0.005 ? "<.01" : percent(value)), name = `'${now.rows[row]}'`;
       const fall = (index) => `${name} falls from ${probable(chance)} to ${probable(chance * Math.exp(-values[index]))}`;
       const then = (index) => { const other = now.instead?.[row]?.split(" ")[index]; return !other ? "" : other === now.rows[row] ? ", still the likeliest word" : `; the likeliest word is then '${other}'`; };
-      const covered = (index) => (values[index] < 0.005 ? `costs ${name} nothing${then(index).startsWith(";") ? then(index) : ""}` : `costs ${short(values[index])}${chance === undefined ? "" : `: the probability of ${fall(index)}${then(index)}`}`);
+      const covered = (index) => (values[index] < 0.005 ? `costs ${name} nothing` : `costs ${short(values[index])}${chance === undefined ? "" : `: the probability of ${fall(index)}${then(index)}`}`);
       const rest = now.rest || "other keys", told = none ? (now.unit ? `No square counts${chance === undefined ? "" : `: ${name} has probability ${probable(chance)} whichever is covered`}.` : `It looks at no square: all of its weight is on ${rest}.`)
         : now.unit ? `Covering ${square(bright)} costs most. It ${covered(bright)}.`
           : `${flat ? "Nearly flat. " : ""}Most at ${square(bright)}: ${short(most)}; spread evenly, each square would have ${short(equal)}. All squares together: ${short(total)}${total < 0.995 ? `; the rest is on ${rest}` : ""}.`;
@@ -115,7 +116,7 @@ export default {
       const used = !of ? "" : +bare(top) === 0 ? `less than ${now.unit ? "0.01" : "0.5"}${unit} for every ${thing}` : `${now.unit ? "needed" : "used"} ${by}, ${short(top)}`;
       const over = !of ? "" : now.unit ? `Square ${square(patch)}: covering it ${covered(patch)}. ${+bare(top) === 0 ? "" : `It is ${used}.`}` : `Square ${square(patch)}: ${short(values[patch])} for '${now.rows[row]}'; ${used}.`;
       const better = state.guess === null ? 0 : values.filter((value) => value > values[state.guess]).length;
-      const guessed = state.guess === null ? "" : none ? "" : better ? `It is number ${better + 1} of ${now.patches}.` : "Your guess is right.";
+      const guessed = state.guess === null ? "" : none ? "" : better ? `It has ${short(values[state.guess])}: number ${better + 1} of ${now.patches}.` : "Your guess is right.";
       const guide = now.unit ? "Guess: which square costs most when it is covered?" : "Guess: which square gets most?", choosing = TOUCH ? "Tap it." : "Click it, or go there by arrow keys and press Enter.";
       hint.textContent = `${POINT} a ${thing}${many ? ", a small map (one head)" : ""} or a square.${TOUCH ? "" : " A click keeps it; a second click or Escape lets a square go."}`;
       question.textContent = hidden ? `${guide} ${choosing}` : asking(now, row);
@@ -123,16 +124,16 @@ export default {
       verdict.className = better ? "at" : "good";
       Object.assign(question.style, narrow ? { minHeight: "2.9em", fontSize: "13px" } : { minHeight: "1.45em", fontSize: "" });
       words.style.fontSize = narrow ? "14px" : "16px";
-      const above = Math.max(...weights(now, row, layer, head)) > full || now.most > full, even = !none && !now.unit && !hidden ? 150 * shade(equal, full) : null;
+      const above = now.unit && (most > full || now.most > full), even = !none && !now.unit && !hidden ? 150 * shade(equal, full) : null;
       light.replaceChildren(svg("svg", { width: SIZE + EDGE, height: 34, "aria-hidden": "true" },
         svg("g", { transform: `translate(${EDGE + 12} 0)` }, svg("defs", {}, svg("linearGradient", { id: `${id}-blue` }, svg("stop", { offset: 0, "stop-color": EMPTY }), svg("stop", { offset: 1, "stop-color": BLUE }))),
-          svg("text", { class: "small soft", x: -5, y: 12, "text-anchor": "end" }, "0"), svg("rect", { x: 0, y: 2, width: 150, height: 12, fill: `url(#${id}-blue)`, stroke: "var(--line)" }), svg("text", { class: "small soft", x: 156, y: 12 }, `${now.unit ? full : Math.round(100 * full)}${unit}${above ? " or more" : ""}`),
+          svg("text", { class: "small soft", x: -5, y: 12, "text-anchor": "end" }, "0"), svg("rect", { x: 0, y: 2, width: 150, height: 12, fill: `url(#${id}-blue)`, stroke: "var(--line)" }), svg("text", { class: "small soft", x: 156, y: 12 }, `${now.unit ? full : 100}${unit}${above ? " or more" : ""}`), !now.unit && [svg("path", { d: "M75 2v12", stroke: "var(--line)" }), svg("text", { class: "small", x: 75, y: 12, "text-anchor": "middle", style: "fill:#ffffff;stroke:#05080c;stroke-width:2px;paint-order:stroke" }, "25")],
           even !== null && [svg("path", { d: `M${even} 0v18`, stroke: "var(--ink)", "stroke-width": 2 }), svg("text", { class: "small soft", x: Math.max(even, 0), y: 30 }, `${short(equal)}: spread evenly`)])));
       guess.setAttribute("aria-pressed", String(state.guessing));
       kinds.style.display = covering[state.model] ? "" : "none";
       about.replaceChildren(...(hidden ? [html("p", {}, asking(now, row))] : [html("p", {}, html("span", { class: "at" }, `${name}${where}. `), told), of && html("p", {}, over)].filter(Boolean)));
       const special = `${now.rows.includes("[DEC]") ? " [DEC] is the decoder's first token." : ""}${now.rows.includes("<image>") ? " <image> is the picture's place in the text." : ""}`;
-      what.textContent = `${state.model}: ${now.what}. ${now.unit ? `One square of ${now.patches} is covered at a time; ${full} nats divide a probability by about ${Math.round(Math.exp(full))}.` : `A square is one of the ${now.patches} patches into which the model cuts the picture; its blue has one scale in the picture and in the small maps.`}${special}`;
+      what.textContent = `${state.model}: ${now.what}. ${now.unit ? `One square of ${now.patches} is covered at a time; ${full} nats divide a probability by about ${Math.round(Math.exp(full))}.` : `A square is one of the ${now.patches} patches into which the model cuts the picture.${many ? " Picture and small maps have one scale of blue." : ""}`}${special}`;
       message.textContent = state.message;
       const heard = hidden ? `${asking(now, row)} ${patch === null ? "" : `At ${square(patch)}.`}` : `${guessed} ${name}${where}. ${told} ${over}`;
       words.setAttribute("aria-label", `Words or queries; arrow keys choose. ${question.textContent} ${heard}`);
@@ -161,7 +162,7 @@ export default {
     const renew = (changes) => { if (typed) typed.input.value = texts[changes.picture ?? state.picture]; change({ asked: null, guess: null, pointed: {}, message: "", ...changes }); };
     const kinds = buttons("", [["maps", "attention"], ["covering", "covering"]], "maps", (kind) => renew({ kind }));
     const guess = button("Guess first", () => change({ guessing: !state.guessing, guess: null, patch: null, pointed: {} }), { "aria-pressed": "false", style: "flex:none" }), verdict = html("span", { "aria-hidden": "true" });
-    controls.append(buttons("", names.map((name) => [name, name]), names[0], (name) => renew({ model: name })), kinds, ...(typed ? [typed] : []));
+    controls.append(buttons("", names.map((name) => [name, name]), names[0], (name) => renew({ model: name, query: 0, layer: null, head: null })), kinds, ...(typed ? [typed] : []));
     stage.append(html("style", {}, LAYOUT), thumbs, hint, message, question, words, html("div", { class: "looking" }, heads, html("div", { style: `grid-area:picture;width:${SIZE + EDGE}px;max-width:100%` }, picture, light, html("div", { style: `display:flex;gap:10px;align-items:center;padding-left:${EDGE}px` }, guess, verdict)), about), what);
 
     const choose = (index) => renew({ picture: (index + pictures.length) % pictures.length });
@@ -179,7 +180,7 @@ export default {
       change({ pointed: {}, guess: null, ...chosen({ layer: moved(state.layer, now.layers, dy), head: moved(state.head, now.heads, dx) }) });
     });
     hovering(picture, "patch", (hit) => point(hit ? { patch: +hit.patch } : {}));
-    const letGo = () => change({ patch: null, pointed: {} });
+    const letGo = () => change({ patch: null, guess: null, pointed: {} });
     const guessAt = (patch) => change({ guessing: false, guess: patch, patch, pointed: {} });
     picture.addEventListener("click", (event) => {
       const hit = event.target.closest("[data-patch]"), patch = hit && +hit.dataset.patch;

@@ -103,7 +103,7 @@ export default {
         gates.map((line, gate) => svg("path", { d: path(line, y), fill: "none", stroke: colour(gate), "stroke-dasharray": dash(gate), "stroke-width": gate === (state.pointed?.gate ?? state.gate) ? 3.5 : 1.8 })),
         Array.from({ length: Math.floor(most / unit) + 1 }, (_, index) => svg("text", { class: "small soft", x: left - 6, y: down(unit * index) + 4, "text-anchor": "end" }, unit * index)),
         svg("path", { d: `M${left} ${down(0)}H${end}`, stroke: "var(--line)" }), svg("path", { d: path(loss, down), fill: "none", stroke: "var(--ink)", "stroke-width": 1.8 }),
-        svg("path", { d: `M${left} ${down(blind)}H${end}`, stroke: "var(--soft)", "stroke-dasharray": "5 4" }), svg("text", { class: "small soft", x: end - 8, y: down(blind) + 14, "text-anchor": "end" }, `all gates closed: ${blind.toFixed(1)}`),
+        svg("path", { d: `M${left} ${down(blind)}H${end}`, stroke: "var(--soft)", "stroke-dasharray": "5 4" }), svg("text", { class: "small soft", x: end - 8, y: down(blind) + 14, "text-anchor": "end" }, `trained, but gates closed: ${blind.toFixed(1)}`),
         svg("text", { class: "small soft", x: left + 4, y: floor - 5 }, "training loss, nats a word"),
         ticks.map((tick) => { const at = left + (across() * Math.log(tick)) / Math.log(steps[last]); return svg("text", { class: "small soft", x: at, y: down(0) + 16 + RIGHT, "text-anchor": "middle" }, tick); }),
         svg("text", { class: "small soft", x: left + 4, y: down(0) + 15 }, across() < 350 ? "rightly said, with the step's gates" : "rightly said by the trained model, with the step's gates"),
