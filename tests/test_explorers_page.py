@@ -885,17 +885,23 @@ def test_the_chosen_word_stays_for_other_models_and_its_head_for_other_pictures(
         page.locator("[data-row='5']").click()
         gestures.click("[data-picture='7']")(root)
         assert "'umbrella', layer 2, head 3." in root.inner_text()
-        for act in ("Flamingo", "covering"):
+        for act, word in (("Flamingo", "umbrella"), ("covering", "on")):  # read, and to come
             gestures.press(act)(root)
-            assert chosen.inner_text() == "umbrella"
+            assert chosen.inner_text() == word
         gestures.press("attention")(root)
         gestures.press("BLIP")(root)
         assert "'umbrella', mean of layers and heads." in root.inner_text()
 
 
 def test_a_guess_is_made_before_the_map_is_shown_by_mouse_and_by_keys(chromium):
-    one = {"rows": ["cat"], "what": "test", "rest": "[CLS]", "unit": "", "shape": [1, 1, 1, 4]}
-    one |= {"most": 0.5, "maps": base64.b64encode(bytes([51, 255, 0, 0])).decode()}
+    one = {
+        "rows": ["cat", "on"],
+        "what": "test",
+        "rest": "[CLS]",
+        "unit": "",
+        "shape": [1, 1, 2, 4],
+    }
+    one |= {"most": 0.5, "maps": base64.b64encode(bytes([51, 255, 0, 0, 255, 0, 0, 0])).decode()}
     blank = picture_address(np.zeros((8, 8, 3), np.uint8))
     data = {"pictures": [blank], "texts": ["a cat"], "models": ["m"], "maps": {"m": [one]}}
     with gestures.explorer_page(chromium, "attention", data) as page:
@@ -905,6 +911,8 @@ def test_a_guess_is_made_before_the_map_is_shown_by_mouse_and_by_keys(chromium):
         assert "50 %" not in page.locator(".stage").inner_html()
         gestures.click("[data-patch='0']")(root)
         assert "number 2 of 4." in root.inner_text()
+        page.locator("[data-row='1']").hover()
+        assert "number 2 of 4." in root.inner_text()  # the verdict is on the word that was guessed
         gestures.press("Guess first")(root)
         for key in ("ArrowRight", "ArrowRight", "Enter"):
             gestures.key(picture, key)(root)

@@ -12,9 +12,9 @@ export default {
   render({ model, el }) {
     const { pictures, texts, models: names, maps, covering = {} } = model.get("data"), ask = kernel(model);
     const { controls, stage, say, width, redraw } = frame(el, "attention", "Attention explorer");
-    // place: of the chosen word, counted from the noun; it stays for other models and pictures; query, layer and head for other pictures. pointed: a row, a layer
+    // place: of the word that the map is made for, counted from the noun; it stays for other models and pictures; query, layer and head for other pictures. pointed: a row, a layer
     // and head, or a patch below the pointer. guessing: the map is hidden until a square is chosen; guess: the one that was.
-    const state = { model: names[0], kind: "maps", picture: 0, place: null, query: 0, layer: null, head: null, patch: null, guessing: false, guess: null, pointed: {}, asked: null, message: "" };
+    const state = { model: names[0], kind: "maps", picture: 0, place: 0, query: 0, layer: null, head: null, patch: null, guessing: false, guess: null, pointed: {}, asked: null, message: "" };
     const opened = new Map();
 
     const kind = () => (state.kind === "covering" && covering[state.model] ? "covering" : "maps");
@@ -40,11 +40,12 @@ export default {
       const at = state.asked ? -1 : now.rows.findIndex((word) => texts[state.picture].split(" on ")[0].endsWith(` ${word}`));
       return at < 0 ? now.rows.length - 1 : at;
     }
-    // At first the word before the noun where maps are made on the way to the next word.
+    // Where maps are made on the way to the next word, the row is that of the word before the chosen one.
+    const ahead = (now) => (now.onward ? 1 : 0);
     function chosenRow(now) {
-      return clamp(now.queries ? state.query : noun(now) + (state.place ?? (now.onward ? -1 : 0)), 0, now.rows.length - 1);
+      return clamp(now.queries ? state.query : noun(now) + state.place - ahead(now), 0, now.rows.length - 1);
     }
-    const toRow = (row, now = current()) => change({ ...(now.queries ? { query: row } : { place: row - noun(now) }), guess: null, pointed: {} });
+    const toRow = (row, now = current()) => change({ ...(now.queries ? { query: row } : { place: row - noun(now) + ahead(now) }), guess: null, pointed: {} });
 
     // One scale for the picture, the small maps and the legend: full blue is all of the weight, by roots, so that a head with 92 % differs from
     // one with 48 %, and both from weight that is spread evenly; or two nats.
@@ -88,9 +89,9 @@ export default {
           patch !== null && svg("rect", { x: x(patch) + 1, y: y(patch) + 1, width: cell - 2, height: cell - 2, fill: "none", stroke: "#F0B030", "stroke-width": 3, "stroke-dasharray": patch === state.patch ? null : "6 4", "pointer-events": "none" }),
           !hidden && (none ? written(now.unit ? "no square counts" : "at no square", size / 2, size / 2 + 5) : marked.map((index) => written(now.unit ? bare(values[index]) : short(values[index]), x(index) + cell / 2, y(index) + cell / 2 + 5))))));
       const all = now.rows.map((_, other) => weights(now, other, layer, head)), of = patch === null || hidden ? null : all.map((map) => map[patch]), top = of && Math.max(...of);
-      const ahead = (index) => !now.queries && (now.onward || now.unit) && index > row; // not read yet
+      const unread = (index) => !now.queries && (now.onward || now.unit) && index > row; // not read yet
       words.replaceChildren(...now.rows.map((word, index) => html("span", { "data-row": index, class: "word", style: `cursor:pointer;display:inline-block;margin:0 ${narrow ? 0 : 2}px;text-align:center;vertical-align:top` },
-        html("span", { class: ahead(index) ? "soft" : "", style: `display:block;white-space:nowrap;line-height:1.5;min-width:${narrow ? 22 : 34}px;padding:2px ${narrow ? 3 : 6}px;border-radius:6px;border:2px ${index === start ? "solid var(--orange)" : index === row ? "dashed var(--orange)" : "solid transparent"}` },
+        html("span", { class: unread(index) ? "soft" : "", style: `display:block;white-space:nowrap;line-height:1.5;min-width:${narrow ? 22 : 34}px;padding:2px ${narrow ? 3 : 6}px;border-radius:6px;border:2px ${index === start ? "solid var(--orange)" : index === row ? "dashed var(--orange)" : "solid transparent"}` },
           now.onward && index === row + 1 ? html("span", { style: "border-bottom:2px dotted currentColor" }, word) : now.queries && narrow ? index + 1 : word, now.queries && svg("svg", { width: tile, height: tile, style: "margin:0 auto 3px" }, small(all[index], tile, full))),
         html("span", { style: `display:flex;align-items:flex-end;justify-content:center;height:${BAR}px;${of ? "border-bottom:1px solid var(--line)" : ""}` }, of && html("span", { class: "smooth", style: `width:14px;height:${(BAR * of[index]) / Math.max(now.unit ? full : Math.min(1, 4 / now.patches), top)}px;background:var(--blue)` })),
         html("span", { class: "soft", style: "display:block;height:18px;line-height:18px;font-size:13px" }, of && bare(of[index])))));
@@ -104,7 +105,7 @@ export default {
           columns.map((column) => svg("g", { "data-layer": line, "data-head": column, style: "cursor:pointer", transform: `translate(${62 + column * (tiny + 6)} ${18 + line * (tiny + 6)})` },
             small(weights(now, row, ...means(now, line, column)), tiny, full, [layer, head].join() === means(now, line, column).join())))])));
       const chance = now.probabilities?.[row], probable = (value) => (value < 0.005 ? "<.01" : percent(value)), name = `'${now.rows[row]}'`;
-      const fall = (index) => `${name} falls from ${probable(chance)} to ${probable(chance * Math.exp(-values[index]))}`;
+      const fall = (index) => { const [before, after] = [chance, chance * Math.exp(-values[index])].map(probable); return before === after ? `${name} stays at ${before}` : `${name} falls from ${before} to ${after}`; };
       const then = (index) => { const other = now.instead?.[row]?.split(" ")[index]; return !other ? "" : other === now.rows[row] ? ", still the likeliest word" : `; the likeliest word is then '${other}'`; };
       const covered = (index) => (values[index] < 0.005 ? `costs ${name} nothing` : `costs ${short(values[index])}${chance === undefined ? "" : `: the probability of ${fall(index)}${then(index)}`}`);
       const rest = now.rest || "other keys", told = none ? (now.unit ? `No square counts${chance === undefined ? "" : `: ${name} has probability ${probable(chance)} whichever is covered`}.` : `It looks at no square: all of its weight is on ${rest}.`)
@@ -115,8 +116,9 @@ export default {
       const by = near.length === now.rows.length ? `alike by all ${things}` : `most by ${near.length > 3 ? `${near.length} of ${now.rows.length} ${things}` : near.map((word) => `'${word}'`).join(" and ")}`;
       const used = !of ? "" : +bare(top) === 0 ? `less than ${now.unit ? "0.01" : "0.5"}${unit} for every ${thing}` : `${now.unit ? "needed" : "used"} ${by}, ${short(top)}`;
       const over = !of ? "" : now.unit ? `Square ${square(patch)}: covering it ${covered(patch)}. ${+bare(top) === 0 ? "" : `It is ${used}.`}` : `Square ${square(patch)}: ${short(values[patch])} for '${now.rows[row]}'; ${used}.`;
-      const better = state.guess === null ? 0 : values.filter((value) => value > values[state.guess]).length;
-      const guessed = state.guess === null ? "" : none ? "" : better ? `It has ${short(values[state.guess])}: number ${better + 1} of ${now.patches}.` : "Your guess is right.";
+      const asked = weights(now, start, real(state.layer, now.layers), real(state.head, now.heads)); // the map that was guessed, whatever is pointed at
+      const better = state.guess === null ? 0 : asked.filter((value) => value > asked[state.guess]).length;
+      const guessed = state.guess === null || asked.every((value) => value < 0.005) ? "" : better ? `It has ${short(asked[state.guess])}: number ${better + 1} of ${now.patches}.` : "Your guess is right.";
       const guide = now.unit ? "Guess: which square costs most when it is covered?" : "Guess: which square gets most?", choosing = TOUCH ? "Tap it." : "Click it, or go there by arrow keys and press Enter.";
       hint.textContent = `${POINT} a ${thing}${many ? ", a small map (one head)" : ""} or a square.${TOUCH ? "" : " A click keeps it; a second click or Escape lets a square go."}`;
       question.textContent = hidden ? `${guide} ${choosing}` : asking(now, row);
