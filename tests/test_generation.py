@@ -200,3 +200,9 @@ def test_generation_leaves_no_gradients():
     model, loss_mask = language.LanguageModel(lm), torch.tensor([[False, True, True]])
     assert not next(generation.stream_tokens(model, PROMPT, 1)).requires_grad
     assert not generation.sequence_log_prob(model, PROMPT, loss_mask).requires_grad
+
+
+def test_a_token_that_is_never_chosen_may_lie_beyond_the_logits():
+    logits = torch.tensor([[0.1, 0.7, 0.2], [0.5, 0.2, 0.3]])
+    assert generation.greedy_without(1)(logits).tolist() == [2, 0]
+    assert generation.greedy_without(3)(logits).tolist() == [1, 0]

@@ -23,11 +23,14 @@ def greedy(logits: Tensor) -> Tensor:
 
 
 def greedy_without(token_id: int) -> Sampler:
-    """Sampler of the most probable token that isn't `token_id`, such as an image's, which would need an image of its own."""
+    """Sampler of the most probable token that isn't `token_id`, such as an image's, which would need an image of its own.
+
+    A token beyond the logits (B, V), as of a placeholder that a language model doesn't know, can't be chosen anyway.
+    """
 
     def sample(logits: Tensor) -> Tensor:
-        never = torch.tensor(token_id, device=logits.device)
-        return greedy(logits.index_fill(-1, never, -torch.inf))
+        never = torch.arange(logits.shape[-1], device=logits.device) == token_id
+        return greedy(logits.masked_fill(never, -torch.inf))
 
     return sample
 

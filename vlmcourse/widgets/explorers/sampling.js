@@ -203,7 +203,7 @@ export default {
       return `${first}${from}${drawn}${before}`;
     }
     function beamsSay() {
-      if (state.steps.length < 2) return `Each step continues every text by every word. The ${state.beams} with the highest probability ${state.beams === 1 ? "goes" : "go"} on, the others are dropped. From the first step on the numbers are logarithms (ln), which can be added.`;
+      if (state.steps.length < 2) return `Each step continues every text by every word. The ${state.beams} likeliest that ${state.beams === 1 ? "hasn't" : "haven't"} ended ${state.beams === 1 ? "goes" : "go"} on; ended ones are put aside, the others are dropped. From the first step on the numbers are logarithms (ln), which can be added.`;
       const { all, kept, ended, finished, number } = state.steps.at(-1), from = state.steps.at(-2).kept.length, some = (count, one, more) => `${count} ${count === 1 ? one : more}`;
       if (!state.done) return `Word ${number}: of ${from} × ${vocabulary} continuations the best ${all.length} are shown. ${some(kept.length, "goes", "go")} on${ended.length ? `, ${ended.length} ended and ${ended.length === 1 ? "is" : "are"} put aside` : ""}; the others are dropped. An end counts only among the first ${state.beams}.`;
       if (number < DEPTH && kept.length) return `The search is over after ${some(number, "word", "words")}: ${state.beams === 1 ? "a text has" : `${state.beams} texts have`} ended, and no text that could go on has a better mean (its best: ${mean(kept[0]).toFixed(2)}) than ${state.beams === 1 ? "that" : "the worst of them"} (${mean(finished.at(-1)).toFixed(2)}).`;
@@ -212,7 +212,7 @@ export default {
     // Each text of the search, those it lost, too, with what became of it; marked: the words that it shares, from the first on, with another one.
     function beamsWritten() {
       const { kept, finished, lost } = state.steps.at(-1), best = bestBeam(), greedy = state.done && greedily(), alive = [...finished, ...kept].sort(better);
-      const fate = (beam) => beam.why ?? `${closed(beam) ? "ended" : state.done ? "not ended" : "goes on"}${state.done && beam === best ? "; the best mean: beam search's text" : ""}`;
+      const fate = (beam) => beam.why ?? `${closed(beam) ? "ended" : state.done ? `not ended (no '${end}')` : "goes on"}${state.done && beam === best ? "; the best mean: beam search's text" : ""}`;
       const rows = [...alive, ...[...lost].sort(better)], isGreedy = (beam) => greedy && text(greedy.path) === text(beam.path);
       if (greedy && !rows.some(isGreedy)) rows.push({ ...greedy, why: "", alien: true });
       const shared = (one, other) => { let count = 0; while (count < one.length && one[count] === other[count]) count += 1; return count; };
@@ -337,7 +337,7 @@ export default {
       sentence.replaceChildren(html("span", { class: "soft" }, `${state.prompt} `), html("strong", {}, text(written.filter((word) => word !== end)) || (written.length ? "" : "…")), written.at(-1) === end ? html("strong", {}, ` ${end}`) : over(written) || !written.length ? "" : " …");
       const odds = chance(written) || `Nothing is written yet. The model chooses from ${vocabulary} words${hand && !ask ? "; here you can take those in the boxes" : ""}.`, reason = whySays(all);
       product.textContent = odds;
-      why.textContent = reason || (TOUCH ? "Tap a box: why does it stay, why is it dropped?" : "Point at a box, or use ↑ and ↓: why does it stay, why is it dropped?");
+      why.textContent = reason || `${TOUCH ? "Tap a box" : "Point at a box, or use ↑ and ↓"}: ${hand ? "what does it say?" : "why does it stay, why is it dropped?"}`;
       why.classList.toggle("soft", !reason);
       keys.replaceChildren(...legend(all));
       if (count !== before || all.length > 3) { if (count !== before) board.scrollLeft = board.scrollWidth; before = count; }
