@@ -416,7 +416,7 @@ def main(scale: str = "laptop", seeds: int = 3) -> None:
     name = "replicate_clip_studies" + ("" if scale == "laptop" else f"_{scale}")
     sizes = SIZES[size.name]
     facts = {"scale": scale, "steps": sizes.steps, "batch": sizes.batch, "pairs": PAIRS[size.name]}
-    facts |= {"labelled": LABELLED}
+    facts["labelled"] = LABELLED
     before = load_matching_results(name, **facts)
     rows, long = before.get("rows", []), before.get("longer", [])
     for seed in range(seeds):

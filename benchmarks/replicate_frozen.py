@@ -23,6 +23,7 @@ import typer
 from torch import nn
 from torch.nn.functional import normalize
 
+from benchmarks.replicate_shots import sized
 from teaching import smollm2
 from vlmcourse import recipes, world
 from vlmcourse.evaluation import (
@@ -70,9 +71,8 @@ def steps(size: Scale) -> int:
 
 
 def small(size: Scale) -> dict[str, int]:
-    """A language model two thirds as wide, with as many layers. With a third, and one layer less, no encoder learnt to name things."""
-    sizes = recipes.get("language").sizes[size.name]
-    return {"width": max(32, round(sizes.width * 2 / 3 / 32) * 32), "depth": sizes.depth}
+    """Two thirds as wide, with as many layers. With a third, and one layer less, no encoder learnt to name things."""
+    return sized(size, "medium")
 
 
 @dataclass(frozen=True)
